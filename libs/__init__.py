@@ -1,0 +1,1 @@
+"""Libraries shared by Hawk's services."""

@@ -1,0 +1,181 @@
+"""Events as columns and back: the schema of the archive's Parquet files.
+
+Every event type has a flat schema, `ts_ns, seq, id` first, so that the files are plain Parquet for
+pandas, DuckDB and Polars. Prices, sizes and fees stay scaled integers (exact, and half the bytes of
+floats); book levels become `yes_bid_1_price_e4 ... yes_ask_5_size_e2`; features become one float64
+column each; the few nested fields (fee schedule, tick ranges, scores) are JSON text. An event that
+goes through a table comes back with the same body, byte for byte (property test).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import pyarrow as pa
+
+from libs.common.checks import ArchiveError
+from libs.common.events import (
+    ID_BYTES,
+    LEVELS_MAX,
+    Event,
+    FeatureRow,
+    QuoteSnapshot,
+    set_seq,
+)
+
+_LEVELS = ("yes_bids_price_e4", "yes_bids_size_e2", "yes_asks_price_e4", "yes_asks_size_e2")
+_SMALL_INTS = frozenset(
+    {"flags", "bid_e4", "ask_e4", "price_e4", "last_price_e4", "price_limit_e4"}
+)
+_IDS = frozenset({"id", "quote_id", "feature_id", "forecast_id", "order_id", "feature_id_last"})
+_SCALARS: dict[object, pa.DataType] = {
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    str: pa.string(),
+}
+
+FEATURE_PREFIX = "feature."
+"""Features stand as `feature.<name>` in files, so that no feature name can collide with a field."""
+
+
+def level_columns(field: str) -> tuple[str, ...]:
+    """Name the LEVELS_MAX columns of a book-level field.
+
+    >>> level_columns("yes_bids_price_e4")[:2]
+    ('yes_bid_1_price_e4', 'yes_bid_2_price_e4')
+    """
+    side, _, unit = field.partition("s_")
+    return tuple(f"{side}_{i}_{unit}" for i in range(1, LEVELS_MAX + 1))
+
+
+@cache
+def schema(event_type: type[Event]) -> pa.Schema:
+    """Return the Parquet schema of `event_type` (of a FeatureRow: without its feature columns)."""
+    fields = [("ts_ns", pa.int64()), ("seq", pa.int64()), ("id", pa.binary(ID_BYTES))]
+    for name, hint in _body_fields(event_type):
+        if event_type is QuoteSnapshot and name in _LEVELS:
+            kind = pa.int32() if "price" in name else pa.int64()
+            fields += [(column, kind) for column in level_columns(name)]
+        elif not (event_type is FeatureRow and name == "values"):
+            fields.append((name, _arrow_type(name, hint)))
+    return pa.schema(fields)
+
+
+def to_table(event_type: type[Event], events: Sequence[Event]) -> pa.Table:
+    """Turn `events`, all of `event_type`, into a table in the order given."""
+    arrays: list[pa.Array] = []
+    names: list[str] = []
+    for name, kind in zip(schema(event_type).names, schema(event_type).types, strict=True):
+        if not (event_type is QuoteSnapshot and _is_level(name)):
+            values = [_encode(getattr(event, name), kind) for event in events]
+            arrays.append(pa.array(values, kind))
+            names.append(name)
+    if event_type is QuoteSnapshot:
+        for field in _LEVELS:
+            for i, column in enumerate(level_columns(field)):
+                sides = (getattr(event, field) for event in events)
+                names.append(column)
+                arrays.append(
+                    pa.array(
+                        [side[i] if len(side) > i else None for side in sides],
+                        schema(QuoteSnapshot).field(column).type,
+                    )
+                )
+    if event_type is FeatureRow:
+        for name in _feature_names(events):
+            names.append(FEATURE_PREFIX + name)
+            arrays.append(pa.array([e.values.get(name) for e in events], pa.float64()))  # type: ignore[attr-defined]
+        return pa.table(arrays, names=names)
+    return pa.table(arrays, names=names).select(schema(event_type).names)
+
+
+def from_table(event_type: type[Event], table: pa.Table) -> list[Event]:
+    """Turn rows of `table` into events; raise `ArchiveError` if a column is missing."""
+    missing = [name for name in schema(event_type).names if name not in table.column_names]
+    if missing:
+        raise ArchiveError(
+            f"{event_type.__name__} table lacks column {missing[0]}: "
+            "the file was written by another version or is damaged; run `hawk verify`"
+        )
+    names = ["ts_ns", "id", *(name for name, _ in _body_fields(event_type))]
+    columns = [_decoded(event_type, name, table) for name in names]
+    # Column order is field order, so one positional call per row; `values` dicts are made per row.
+    events = [
+        event_type(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)
+    ]
+    for event, seq in zip(events, table.column("seq").to_pylist(), strict=True):
+        set_seq(event, seq)
+    return events
+
+
+@cache
+def _body_fields(event_type: type[Event]) -> tuple[tuple[str, Any], ...]:
+    hints = get_type_hints(event_type)
+    names = [name for name in event_type.__struct_fields__ if name not in ("ts_ns", "id", "seq")]
+    return tuple((name, hints[name]) for name in names)
+
+
+def _arrow_type(name: str, hint: object) -> pa.DataType:
+    if name in _IDS:
+        return pa.binary(ID_BYTES)
+    if name in _SMALL_INTS:
+        return pa.int32()
+    options = [o for o in get_args(hint) if o is not NoneType]
+    if get_origin(hint) is UnionType and len(options) == 1:
+        hint = options[0]
+    if get_origin(hint) is Literal:
+        return pa.string()
+    return _SCALARS.get(hint, pa.string())  # what is nested is JSON text
+
+
+def _is_level(name: str) -> bool:
+    return any(name in level_columns(field) for field in _LEVELS)
+
+
+def _encode(value: Any, kind: pa.DataType) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_fixed_size_binary(kind):
+        return bytes.fromhex(value)
+    if pa.types.is_string(kind) and not isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    return value
+
+
+def _feature_names(events: Iterable[Event]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for event in events:
+        names.update(dict.fromkeys(event.values))  # type: ignore[attr-defined]
+    return tuple(names)
+
+
+def _decoded(event_type: type[Event], name: str, table: pa.Table) -> list[Any]:
+    if event_type is QuoteSnapshot and name in _LEVELS:
+        levels = zip(*(table.column(c).to_pylist() for c in level_columns(name)), strict=True)
+        return [tuple(v for v in level if v is not None) for level in levels]
+    if event_type is FeatureRow and name == "values":
+        features = [c for c in table.column_names if c.startswith(FEATURE_PREFIX)]
+        keys = [c.removeprefix(FEATURE_PREFIX) for c in features]
+        rows = zip(*(table.column(c).to_pylist() for c in features), strict=True)
+        return [dict(zip(keys, row, strict=True)) for row in rows]
+    values: list[Any] = table.column(name).to_pylist()
+    decode = _decoder(event_type, name)
+    return values if decode is None else [None if v is None else decode(v) for v in values]
+
+
+@cache
+def _decoder(event_type: type[Event], name: str) -> Callable[[Any], Any] | None:
+    if name in ("ts_ns", "seq"):
+        return None
+    if pa.types.is_fixed_size_binary(schema(event_type).field(name).type):
+        return bytes.hex
+    hint = get_type_hints(event_type).get(name)
+    base = (
+        [o for o in get_args(hint) if o is not NoneType] if isinstance(hint, UnionType) else [hint]
+    )
+    if len(base) == 1 and (base[0] in _SCALARS or get_origin(base[0]) is Literal):
+        return None
+    return msgspec.json.Decoder(hint).decode
