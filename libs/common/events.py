@@ -344,6 +344,16 @@ def event_id(*parts: str | int | float | None) -> str:
     return blake2b(text.encode(), digest_size=ID_BYTES).hexdigest()
 
 
+def quote_id(venue: str, market: str, ts_ns: int, levels: Sequence[Sequence[int]]) -> str:
+    """Return the id of a quote snapshot: where, when and what was seen.
+
+    `levels` are bid prices, bid sizes, ask prices, ask sizes; the same book sampled at the same
+    instant is the same fact, whether recorded live or imported.
+    """
+    text = ";".join(",".join(map(str, level)) for level in levels)
+    return event_id("QuoteSnapshot", venue, market, ts_ns, text)
+
+
 def body(event: Event) -> bytes:
     """Encode `event` as JSON without `seq` and the machine's clock: what a digest hashes."""
     if event.seq or getattr(event, "wall_ns", 0):

@@ -91,7 +91,8 @@ def fee_e6(schedule: FeeSchedule, *, price_e4: int, size_e2: int) -> int:
     # rate 1e-4, count 1e-2, spread 1e-8 per power; the result is wanted in units of round_e6.
     numerator = schedule.rate_e4 * size_e2 * spread * 1_000_000
     denominator = 10**4 * 10**2 * 10 ** (8 * schedule.exponent) * schedule.round_e6
-    return -(-numerator // denominator) * schedule.round_e6
+    units: int = -(-numerator // denominator)
+    return units * schedule.round_e6
 
 
 def floor_to_tick(price_e4: int, ticks: tuple[TickRange, ...]) -> int:

@@ -1,0 +1,300 @@
+"""Writing the archive: journals of the running hour, sealed hours, late rows, manifests.
+
+One `StreamWriter` owns one (writer, stream, underlying): it numbers events without a break across
+restarts, appends batches to the hour's journal, and turns a finished hour into one Parquet file
+per event kind. Late rows (import, backfill) are merged into the hour's file by the same steps. A
+journal is removed only after all its rows stand in sealed files, and a reader drops repeated ids,
+so a kill between any two steps loses nothing and repeats nothing.
+
+The manifest is written twice around a replacement, first with the new hash as `pending`: at every
+instant the file on disk has one of the two hashes that the manifest names.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from libs.common import columns, durable
+from libs.common.archive import (
+    HOUR_NS,
+    Archive,
+    date_of,
+    folder_of,
+    hour_of,
+    id_array,
+    journal_hour_ns,
+    safe_name,
+)
+from libs.common.checks import ArchiveError
+from libs.common.events import Event, Tick, set_seq
+from libs.common.journal import Entry, Journal, read_journal
+from libs.common.streams import CONTROL, stream
+
+ZSTD_LEVEL = 9
+"""Files are written once and read often."""
+
+MANIFEST = "manifest.json"
+
+
+class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the manifest says of one file; `pending` is the hash of a replacement under way."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    pending: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """All files of one event kind, underlying and day."""
+
+    files: dict[str, FileFact]
+
+
+class StreamWriter:
+    """Sole writer of one stream of one underlying; opening it recovers from any kill."""
+
+    def __init__(self, root: Path, *, writer: str, kind: str, underlying: str) -> None:
+        self._root = root
+        self._stream = stream(kind)
+        self._underlying = CONTROL if self._stream.is_control else safe_name(underlying)
+        self._suffix = f".{writer}" if self._stream.is_control else ""
+        self._folder = root / "archive/journal" / writer / kind / f"underlying={self._underlying}"
+        durable.sweep(self._folder)
+        self._journal: Journal | None = None
+        self._hour_ns = -1
+        self._seq, self._entry_ms = self._last_written()
+
+    @property
+    def seq(self) -> int:
+        """The last sequence number given."""
+        return self._seq
+
+    def append(self, events: Sequence[Event]) -> list[Entry]:
+        """Number `events`, write them as one synced batch per hour, and return their entries."""
+        entries: list[Entry] = []
+        for event in events:
+            self._seq += 1
+            self._entry_ms = max(self._entry_ms, event.ts_ns // 1_000_000)
+            set_seq(event, self._seq)
+            entries.append(Entry(event, self._entry_ms))
+        # Hours come in order of time because a market stream's clock does not run backwards.
+        for hour_ns in sorted({e.event.ts_ns // HOUR_NS * HOUR_NS for e in entries}):
+            of_hour = [e for e in entries if e.event.ts_ns // HOUR_NS * HOUR_NS == hour_ns]
+            self._open(hour_ns).append(of_hour)
+        return entries
+
+    def seal(self, before_ns: int) -> int:
+        """Seal the journals of hours that ended at or before `before_ns`; return how many."""
+        self.close()
+        sealed = 0
+        for path in sorted(self._folder.glob("*.journal")):
+            if journal_hour_ns(path) + HOUR_NS <= before_ns:
+                self._seal_one(path)
+                sealed += 1
+        return sealed
+
+    def cut_after(self, ts_ns: int) -> None:
+        """Drop journalled events later than `ts_ns`, and number on from what is left."""
+        self.close()
+        for path in sorted(self._folder.glob("*.journal")):
+            journal = Journal(path)
+            journal.cut_after(ts_ns)
+            journal.close()
+        self._seq, self._entry_ms = self._last_written()
+
+    def close(self) -> None:
+        """Close the open journal; appending opens it again."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal, self._hour_ns = None, -1
+
+    def _open(self, hour_ns: int) -> Journal:
+        if self._journal is None or self._hour_ns != hour_ns:
+            self.close()
+            name = f"{date_of(hour_ns)}T{hour_of(hour_ns)}.journal"
+            self._journal, self._hour_ns = Journal(self._folder / name), hour_ns
+        return self._journal
+
+    def _seal_one(self, path: Path) -> None:
+        entries = read_journal(path).entries
+        hour_ns = journal_hour_ns(path)
+        for event_type in self._stream.types:
+            events = [e.event for e in entries if type(e.event) is event_type]
+            if events and event_type is not Tick:
+                table = columns.to_table(event_type, events)
+                folder = folder_of(self._root, event_type, self._underlying, hour_ns)
+                put_rows(folder, f"{hour_of(hour_ns)}{self._suffix}.parquet", table)
+        durable.step("seal.before_remove")
+        path.unlink()
+        durable.sync_folder(path.parent)
+        durable.step("seal.after_remove")
+
+    def _last_written(self) -> tuple[int, int]:
+        """Return the last seq and entry millisecond from the journals, else the sealed files."""
+        for path in sorted(self._folder.glob("*.journal"), reverse=True):
+            entries = read_journal(path).entries
+            if entries:
+                return entries[-1].event.seq, entries[-1].entry_ms
+        last = (0, 0)
+        archive = Archive(self._root)
+        for event_type in self._stream.types:
+            if event_type is Tick:
+                continue
+            files = archive.files(event_type, self._underlying, end_ns=2**63 - 1)
+            own = [f for f in files if not self._suffix or self._suffix in f.path.name]
+            if own:
+                table = pq.read_table(own[-1].path, columns=["ts_ns", "seq"])
+                seq, ts_ns = pc.max(table["seq"]).as_py(), pc.max(table["ts_ns"]).as_py()
+                last = max(last, (seq, ts_ns // 1_000_000))
+        return last
+
+
+def put_rows(folder: Path, name: str, table: pa.Table) -> int:
+    """Add `table` to the file `name` in `folder`, each id once; return how many rows were new."""
+    path = folder / name
+    durable.sweep(folder)
+    if path.exists():
+        old = _read_file(path)
+        new = table.filter(pa.array(~np.isin(id_array(table["id"]), id_array(old["id"]))))
+        if not new.num_rows:
+            _settle(folder)
+            return 0
+        table = pa.concat_tables([old, new], promote_options="default")
+        added: int = new.num_rows
+    else:
+        added = table.num_rows
+    _replace(path, _sorted(table))
+    return added
+
+
+def add_late_rows(root: Path, event_type: type[Event], table: pa.Table) -> int:
+    """Add imported rows of any span; return how many the archive did not have.
+
+    Rows are grouped by underlying and hour. Running it again, or after a kill, changes nothing.
+    """
+    added: int = 0
+    for underlying in pc.unique(table["underlying"]).to_pylist():
+        own = table.filter(pc.equal(table["underlying"], underlying)).combine_chunks()
+        hours = own["ts_ns"].to_numpy() // HOUR_NS
+        order = np.argsort(hours, kind="stable")
+        own, hours = own.take(pa.array(order)), hours[order]
+        starts = np.flatnonzero(np.r_[True, hours[1:] != hours[:-1]]).tolist()
+        ends = [*starts[1:], len(hours)]
+        for start, end in zip(starts, ends, strict=True):
+            ts_ns = int(hours[start]) * HOUR_NS
+            folder = folder_of(root, event_type, underlying, ts_ns)
+            added += put_rows(folder, f"{hour_of(ts_ns)}.parquet", own.slice(start, end - start))
+            durable.step("import.after_hour")
+    return added
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest of `folder`."""
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    durable.write_atomic(folder / MANIFEST, content, name="manifest")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of `folder`; empty where there is none yet."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return Manifest({})
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (msgspec.DecodeError, OSError) as error:
+        raise ArchiveError(
+            f"manifest {path} is damaged ({error}): restore it from a backup, or remove it "
+            "and run `hawk verify`, which says what it can no longer prove"
+        ) from error
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _replace(path: Path, table: pa.Table) -> None:
+    """Write `table` over `path`, with its new hash in the manifest before and after."""
+    facts = dict(read_manifest(path.parent).files)
+    temporary_bytes = _parquet_bytes(table)
+    digest = sha256(temporary_bytes).hexdigest()
+    new = FileFact(table.num_rows, len(temporary_bytes), digest)
+    old = facts.get(path.name, new)
+    facts[path.name] = msgspec.structs.replace(old, pending=digest)
+    durable.step("seal.before_manifest")
+    write_manifest(path.parent, Manifest(dict(sorted(facts.items()))))
+    durable.write_atomic(path, temporary_bytes, name="seal")
+    facts[path.name] = new
+    write_manifest(path.parent, Manifest(dict(sorted(facts.items()))))
+
+
+def _settle(folder: Path) -> None:
+    """Bring the manifest in line after a kill: drop removed files, resolve pending hashes."""
+    manifest = read_manifest(folder)
+    facts: dict[str, FileFact] = {}
+    for name, fact in manifest.files.items():
+        path = folder / name
+        if path.exists() and fact.pending:
+            content = path.read_bytes()
+            rows = pq.read_metadata(path).num_rows
+            facts[name] = FileFact(rows, len(content), sha256(content).hexdigest())
+        elif path.exists():
+            facts[name] = fact
+    if facts != manifest.files:
+        write_manifest(folder, Manifest(facts))
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    table = table.combine_chunks()
+    keys = (id_array(table["id"]), table["seq"].to_numpy(), table["ts_ns"].to_numpy())
+    return table.take(pa.array(np.lexsort(keys)))
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        column_encoding=_encodings(table),
+        use_dictionary=_dictionary_columns(table),
+        write_statistics=["ts_ns"],
+        store_schema=False,  # the Arrow schema would repeat 2-4 kB in each hour's footer
+    )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _dictionary_columns(table: pa.Table) -> list[str]:
+    return [f.name for f in table.schema if pa.types.is_string(f.type)]
+
+
+def _encodings(table: pa.Table) -> dict[str, str]:
+    """Delta for integers (neighbouring rows are alike), split bytes for floats, plain for ids."""
+    encodings: dict[str, str] = {}
+    for field in table.schema:
+        if pa.types.is_integer(field.type):
+            encodings[field.name] = "DELTA_BINARY_PACKED"
+        elif pa.types.is_floating(field.type):
+            encodings[field.name] = "BYTE_STREAM_SPLIT"
+        elif pa.types.is_fixed_size_binary(field.type):
+            encodings[field.name] = "PLAIN"
+    return encodings
+
+
+def _read_file(path: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(
+            f"cannot read {path}: {str(error).splitlines()[0][:200]}; "
+            "run `hawk verify` and restore the file from a backup"
+        ) from error
