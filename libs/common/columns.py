@@ -2,9 +2,12 @@
 
 Every event type has a flat schema, `ts_ns, seq, id` first, so that the files are plain Parquet for
 pandas, DuckDB and Polars. Prices, sizes and fees stay scaled integers (exact, and half the bytes of
-floats); book levels become `yes_bid_1_price_e4 ... yes_ask_5_size_e2`; features become one float64
-column each; the few nested fields (fee schedule, tick ranges, scores) are JSON text. An event that
-goes through a table comes back with the same body, byte for byte (property test).
+floats); a book side is a list column, best level first; features become one float64 column each;
+the few nested fields (fee schedule, tick ranges, scores) are JSON text. An event that goes through
+a table comes back with the same body, byte for byte (property test).
+
+Lists rather than a column per level: row by row, zstd finds the ladder that moved by one level
+(prices of a side 1.0 B a row instead of 4.1, sizes 9.4 instead of 11, on recorded Kalshi books).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from libs.common.checks import ArchiveError
@@ -37,18 +41,24 @@ _SCALARS: dict[object, pa.DataType] = {
     str: pa.string(),
 }
 
+ABSENT = -1
+"""Price or size of a level that is not there, in `level_matrix`."""
+
 FEATURE_PREFIX = "feature."
 """Features stand as `feature.<name>` in files, so that no feature name can collide with a field."""
 
 
-def level_columns(field: str) -> tuple[str, ...]:
-    """Name the LEVELS_MAX columns of a book-level field.
-
-    >>> level_columns("yes_bids_price_e4")[:2]
-    ('yes_bid_1_price_e4', 'yes_bid_2_price_e4')
-    """
-    side, _, unit = field.partition("s_")
-    return tuple(f"{side}_{i}_{unit}" for i in range(1, LEVELS_MAX + 1))
+def level_matrix(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Spread a book-level column to (n, LEVELS_MAX) integers, ABSENT where there is no level."""
+    lists = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+    lengths = lists.value_lengths().fill_null(0).to_numpy()
+    flat = lists.flatten().to_numpy()
+    starts = np.cumsum(lengths) - lengths
+    matrix = np.full((len(lengths), LEVELS_MAX), ABSENT, np.int64)
+    for level in range(LEVELS_MAX):
+        has = lengths > level
+        matrix[has, level] = flat[starts[has] + level]
+    return matrix
 
 
 @cache
@@ -57,8 +67,7 @@ def schema(event_type: type[Event]) -> pa.Schema:
     fields = [("ts_ns", pa.int64()), ("seq", pa.int64()), ("id", pa.binary(ID_BYTES))]
     for name, hint in _body_fields(event_type):
         if event_type is QuoteSnapshot and name in _LEVELS:
-            kind = pa.int32() if "price" in name else pa.int64()
-            fields += [(column, kind) for column in level_columns(name)]
+            fields.append((name, pa.list_(pa.int32() if "price" in name else pa.int64())))
         elif not (event_type is FeatureRow and name == "values"):
             fields.append((name, _arrow_type(name, hint)))
     return pa.schema(fields)
@@ -69,27 +78,14 @@ def to_table(event_type: type[Event], events: Sequence[Event]) -> pa.Table:
     arrays: list[pa.Array] = []
     names: list[str] = []
     for name, kind in zip(schema(event_type).names, schema(event_type).types, strict=True):
-        if not (event_type is QuoteSnapshot and _is_level(name)):
-            values = [_encode(getattr(event, name), kind) for event in events]
-            arrays.append(pa.array(values, kind))
-            names.append(name)
-    if event_type is QuoteSnapshot:
-        for field in _LEVELS:
-            for i, column in enumerate(level_columns(field)):
-                sides = (getattr(event, field) for event in events)
-                names.append(column)
-                arrays.append(
-                    pa.array(
-                        [side[i] if len(side) > i else None for side in sides],
-                        schema(QuoteSnapshot).field(column).type,
-                    )
-                )
+        values = [_encode(getattr(event, name), kind) for event in events]
+        arrays.append(pa.array(values, kind))
+        names.append(name)
     if event_type is FeatureRow:
         for name in _feature_names(events):
             names.append(FEATURE_PREFIX + name)
             arrays.append(pa.array([e.values.get(name) for e in events], pa.float64()))  # type: ignore[attr-defined]
-        return pa.table(arrays, names=names)
-    return pa.table(arrays, names=names).select(schema(event_type).names)
+    return pa.table(arrays, names=names)
 
 
 def from_table(event_type: type[Event], table: pa.Table) -> list[Event]:
@@ -131,10 +127,6 @@ def _arrow_type(name: str, hint: object) -> pa.DataType:
     return _SCALARS.get(hint, pa.string())  # what is nested is JSON text
 
 
-def _is_level(name: str) -> bool:
-    return any(name in level_columns(field) for field in _LEVELS)
-
-
 def _encode(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
@@ -154,8 +146,7 @@ def _feature_names(events: Iterable[Event]) -> tuple[str, ...]:
 
 def _decoded(event_type: type[Event], name: str, table: pa.Table) -> list[Any]:
     if event_type is QuoteSnapshot and name in _LEVELS:
-        levels = zip(*(table.column(c).to_pylist() for c in level_columns(name)), strict=True)
-        return [tuple(v for v in level if v is not None) for level in levels]
+        return [tuple(level) for level in table.column(name).to_pylist()]
     if event_type is FeatureRow and name == "values":
         features = [c for c in table.column_names if c.startswith(FEATURE_PREFIX)]
         keys = [c.removeprefix(FEATURE_PREFIX) for c in features]

@@ -9,6 +9,7 @@ A series that is not in the table has no fee schedule, and a trader does not tra
 fee is a guessed profit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from libs.common.checks import check
@@ -47,7 +48,7 @@ class Terms:
     """Fee and tick grid of a series, its settlement rounding, and the smallest order it takes.
 
     `settlement_unit_usd` is the rounding of the settlement value (0 = not rounded): a tie is half a
-    unit wide.
+    unit wide. An order is at least `size_e2_min` contracts and worth at least `notional_e6_min`.
     """
 
     fee: FeeSchedule
@@ -55,11 +56,13 @@ class Terms:
     settlement_unit_usd: float
     size_e2_min: int
     size_e2_step: int
+    notional_e6_min: int = 0
 
 
 _KALSHI_15M = Terms(KALSHI_FEE, TAPERED_DECI_CENT, 0.01, 1, 1)
 _KALSHI_HOURLY = Terms(KALSHI_FEE, LINEAR_CENT, 0.01, 1, 1)
-_POLYMARKET = Terms(POLYMARKET_FEE, POLYMARKET_TICKS, 0.0, 500, 1)
+# Polymarket takes 5 shares at least, and a marketable order of one dollar at least.
+_POLYMARKET = Terms(POLYMARKET_FEE, POLYMARKET_TICKS, 0.0, 500, 1, notional_e6_min=1_000_000)
 
 TERMS: dict[tuple[str, str], Terms] = {
     ("kalshi", "KXBTC15M"): _KALSHI_15M,
@@ -86,13 +89,30 @@ def fee_e6(schedule: FeeSchedule, *, price_e4: int, size_e2: int) -> int:
     >>> fee_e6(KALSHI_FEE, price_e4=5000, size_e2=100)  # 1 contract: $0.0175, up to 2 cents
     20000
     """
-    check(0 <= price_e4 <= PRICE_ONE_E4 and size_e2 >= 0, f"fee of {size_e2} at {price_e4}")
-    spread: int = (price_e4 * (PRICE_ONE_E4 - price_e4)) ** schedule.exponent
+    return order_fee_e6(schedule, ((price_e4, size_e2),))
+
+
+def order_fee_e6(
+    schedule: FeeSchedule, fills: Sequence[tuple[int, int]], *, round_e6: int | None = None
+) -> int:
+    """Return the taker fee in 1e-6 USD of an order filled at several (price_e4, size_e2).
+
+    The exact fees of the fills are summed first and rounded up once, because venues round per
+    order; `round_e6` overrides the schedule's unit (1: the fee before the venue's rounding).
+
+    >>> order_fee_e6(KALSHI_FEE, ((5000, 100), (5100, 100)))  # 0.0175 + 0.017493, up to 4 cents
+    40000
+    """
+    power = schedule.exponent
+    raw = 0
+    for price_e4, size_e2 in fills:
+        check(0 <= price_e4 <= PRICE_ONE_E4 and size_e2 >= 0, f"fee of {size_e2} at {price_e4}")
+        spread: int = (price_e4 * (PRICE_ONE_E4 - price_e4)) ** power
+        raw += size_e2 * spread
     # rate 1e-4, count 1e-2, spread 1e-8 per power; the result is wanted in units of round_e6.
-    numerator = schedule.rate_e4 * size_e2 * spread * 1_000_000
-    denominator = 10**4 * 10**2 * 10 ** (8 * schedule.exponent) * schedule.round_e6
-    units: int = -(-numerator // denominator)
-    return units * schedule.round_e6
+    unit = schedule.round_e6 if round_e6 is None else round_e6
+    units: int = -(-schedule.rate_e4 * raw * 1_000_000 // (10 ** (6 + 8 * power) * unit))
+    return units * unit
 
 
 def floor_to_tick(price_e4: int, ticks: tuple[TickRange, ...]) -> int:
@@ -105,3 +125,25 @@ def floor_to_tick(price_e4: int, ticks: tuple[TickRange, ...]) -> int:
         if tick.start_e4 <= price_e4 < tick.end_e4:
             return tick.start_e4 + (price_e4 - tick.start_e4) // tick.step_e4 * tick.step_e4
     return price_e4
+
+
+def ceil_to_tick(price_e4: int, ticks: tuple[TickRange, ...]) -> int:
+    """Return the lowest grid price at or above `price_e4`.
+
+    >>> ceil_to_tick(4567, TAPERED_DECI_CENT), ceil_to_tick(8_901, TAPERED_DECI_CENT)
+    (4600, 9000)
+    """
+    floor = floor_to_tick(price_e4, ticks)
+    return floor if floor == price_e4 else tick_above(floor, ticks)
+
+
+def tick_above(price_e4: int, ticks: tuple[TickRange, ...]) -> int:
+    """Return the grid price after the grid price `price_e4`; 10_000 is the last.
+
+    >>> tick_above(4500, TAPERED_DECI_CENT), tick_above(990, TAPERED_DECI_CENT)
+    (4600, 1000)
+    """
+    for tick in ticks:
+        if tick.start_e4 <= price_e4 < tick.end_e4:
+            return min(price_e4 + tick.step_e4, tick.end_e4)
+    return min(price_e4, PRICE_ONE_E4)

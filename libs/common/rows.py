@@ -8,12 +8,14 @@ the columns named here stands one float64 column per feature, in FEATURES order,
 
 import pyarrow as pa
 
+from libs.common.events import ID_BYTES
+
 _name = pa.dictionary(pa.int32(), pa.string())
 
 ROW_COLUMNS = pa.schema(
     [
         ("ts_ns", pa.int64()),
-        ("quote_id", pa.binary(12)),
+        ("quote_id", pa.binary(ID_BYTES)),
         ("venue", _name),
         ("market", _name),
         ("series", _name),

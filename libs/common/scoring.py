@@ -12,6 +12,7 @@ that resample markets are too narrow, and the clock hour of `close - 1 ns` is th
 (docs/model.md). Windows are (underlying, close): all strikes and venues of one are one outcome.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +121,23 @@ def standardised_shares(
     return share / max(len(present), 1)
 
 
+def window_weights(
+    market: IntArray, window: IntArray, mass: FloatArray | None = None
+) -> FloatArray:
+    """Return weights for calibration: a window's rows sum to 1, its markets weigh alike.
+
+    >>> window_weights(np.array([0, 0, 1, 2]), np.array([5, 5, 5, 6])).tolist()
+    [0.25, 0.25, 0.5, 1.0]
+    """
+    mass = np.ones(len(market)) if mass is None else mass
+    codes, n = _codes(market)
+    first = np.unique(codes, return_index=True)[1]
+    windows, m = _codes(window)
+    markets = np.bincount(windows[first], minlength=m)[windows]
+    weight: FloatArray = mass / (np.bincount(codes, mass, n)[codes] * markets)
+    return weight
+
+
 def score(loss: FloatArray, share: FloatArray) -> float:
     """Return the share-weighted sum of a loss; NaN without rows.
 
@@ -147,7 +165,8 @@ def unit_sums(
     [[0.5, 0.5], [0.5, 0.5]]
     """
     codes, n = _codes(unit)
-    return np.bincount(codes, values * share, n), np.bincount(codes, share, n)
+    sums: FloatArray = np.bincount(codes, values * share, n).astype(np.float64)
+    return sums, np.bincount(codes, share, n).astype(np.float64)
 
 
 def standard_error(values: FloatArray, share: FloatArray, unit: IntArray) -> float:
@@ -199,16 +218,15 @@ def _codes(keys: IntArray) -> tuple[IntArray, int]:
     return codes.astype(np.int64), len(unique)
 
 
-def _counts(n: int, rng: np.random.Generator, resamples: int) -> list[FloatArray]:
+def _counts(n: int, rng: np.random.Generator, resamples: int) -> Iterator[FloatArray]:
     """Draw how often each of n units enters each resample, in chunks of (chunk, n)."""
     chunk = max(1, min(resamples, _CHUNK_DRAWS // n))
-    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
-    counts = []
-    for size in sizes:
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
         # One bincount over offset indices is ten times faster than n conditional binomials each.
         drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        counts.append(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n))
-    return [c.astype(np.float64) for c in counts]
+        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+        yield counts.astype(np.float64)
 
 
 def _resampled_means(sums: FloatArray, shares: FloatArray, counts: FloatArray) -> FloatArray:

@@ -36,7 +36,7 @@ from libs.common.events import Event, Tick, set_seq
 from libs.common.journal import Entry, Journal, read_journal
 from libs.common.streams import CONTROL, stream
 
-ZSTD_LEVEL = 9
+ZSTD_LEVEL = 15
 """Files are written once and read often."""
 
 MANIFEST = "manifest.json"
@@ -281,7 +281,11 @@ def _encodings(table: pa.Table) -> dict[str, str]:
     """Delta for integers (neighbouring rows are alike), split bytes for floats, plain for ids."""
     encodings: dict[str, str] = {}
     for field in table.schema:
-        if pa.types.is_integer(field.type):
+        if pa.types.is_list(field.type):
+            encodings[f"{field.name}.list.element"] = (
+                "PLAIN"  # zstd sees whole ladders, see columns
+            )
+        elif pa.types.is_integer(field.type):
             encodings[field.name] = "DELTA_BINARY_PACKED"
         elif pa.types.is_floating(field.type):
             encodings[field.name] = "BYTE_STREAM_SPLIT"

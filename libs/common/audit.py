@@ -1,0 +1,95 @@
+"""The audit chain: who changed which model is served, when and why, tamper-evident.
+
+One JSON line per change; each carries the hash of the line before it, so that changing, dropping or
+swapping a line breaks every later one, and `verify_chain` names the first. Appended under a lock
+and synced, because whoever makes the change writes it (trainer, predictor, operator).
+"""
+
+import fcntl
+import os
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from libs.common import durable
+from libs.common.checks import ArchiveError
+from libs.common.events import ModelEvent, wire
+
+AUDIT_FILE = "audit/model-changes.jsonl"
+GENESIS = "0" * 64
+"""Previous hash of the first line."""
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    """One line: its number from 0, the event as JSON text, the hash before it and its own."""
+
+    number: int
+    event: str
+    previous: str
+    hash: str
+
+
+def append_audit(root: Path, event: ModelEvent) -> AuditLine:
+    """Append `event` to the chain of the data folder `root` and sync it."""
+    path = root / AUDIT_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise durable.cannot_write(path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lines = _whole_lines(path, descriptor)
+        last = _decode(lines[-1], path, len(lines) - 1) if lines else None
+        number, previous = (last.number + 1, last.hash) if last else (0, GENESIS)
+        text = wire(event).decode()
+        line = AuditLine(number, text, previous, _hash(number, text, previous))
+        os.write(descriptor, msgspec.json.encode(line) + b"\n")
+        os.fsync(descriptor)
+    except OSError as error:
+        raise durable.cannot_write(path, error) from error
+    finally:
+        os.close(descriptor)
+    return line
+
+
+def verify_chain(root: Path) -> int:
+    """Return the number of lines; raise `ArchiveError` naming the first line that does not fit."""
+    path = root / AUDIT_FILE
+    if not path.exists():
+        return 0
+    previous = GENESIS
+    lines = path.read_bytes().splitlines()
+    for number, content in enumerate(lines):
+        line = _decode(content, path, number)
+        is_whole = line.hash == _hash(line.number, line.event, line.previous)
+        if line.number != number or line.previous != previous or not is_whole:
+            raise ArchiveError(
+                f"audit {path} line {number + 1} does not follow from the line before it: "
+                "it was changed, removed or reordered; compare with a backup"
+            )
+        previous = line.hash
+    return len(lines)
+
+
+def _whole_lines(path: Path, descriptor: int) -> list[bytes]:
+    """Cut off a torn last line (it was never acknowledged) and return the rest."""
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.ftruncate(descriptor, len(whole))
+    return whole.splitlines()
+
+
+def _decode(content: bytes, path: Path, number: int) -> AuditLine:
+    try:
+        return msgspec.json.decode(content, type=AuditLine)
+    except msgspec.DecodeError as error:
+        raise ArchiveError(
+            f"audit {path} line {number + 1} is not an audit line ({error}): compare with a backup"
+        ) from error
+
+
+def _hash(number: int, event: str, previous: str) -> str:
+    return sha256(f"{number}\n{event}\n{previous}".encode()).hexdigest()

@@ -1,0 +1,284 @@
+"""Run handlers over the archive in order, at full speed: the same code that runs live.
+
+In go the archived snapshots and model events, out come the features, forecasts and orders streams,
+hashed and, with an output folder, written there; the archive that is read is never written. At each
+instant every underlying's features and forecasts are made first, then the trader sees that
+underlying's snapshots, forecasts and tick: the order in which its live merge releases them.
+
+A digest is SHA-256 over the event bodies in order (ts_ns, underlying, seq). The decision to
+question is how a run continues after a kill: not from the handlers' memory but from the last
+*checkpoint*, an instant behind which all output is on disk, with the trader's ledger as it stood.
+What lies behind it is cut off and made again, so two halves, or a killed run, equal one run.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from libs.common import durable
+from libs.common.archive import HOUR_NS, Archive
+from libs.common.checks import ArchiveError
+from libs.common.events import (
+    Event,
+    FeatureRow,
+    Forecast,
+    Gap,
+    Market,
+    ModelEvent,
+    QuoteSnapshot,
+    Resolution,
+    SpotSnapshot,
+    Tick,
+    body,
+    event_id,
+)
+from libs.common.handler import CheckpointedHandler, Handler
+from libs.common.sealing import StreamWriter
+from libs.common.streams import STREAMS
+
+KINDS = ("features", "forecasts", "orders")
+WRITERS = {"features": "features", "forecasts": "predictor", "orders": "trader"}
+CHECKPOINT_FILE = "ledger/checkpoint.json"
+
+SNAPSHOT_TYPES: tuple[type[Event], ...] = (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot)
+
+CHECKPOINT_EVENTS = 6_000
+"""Output events between two checkpoints: a second of work lost to a kill, 20 MB held back."""
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """How to make the handlers: features and forecasts per underlying, one trader over all."""
+
+    features: Callable[[str], Handler]
+    predictor: Callable[[str], Handler]
+    trader: Callable[[], CheckpointedHandler]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The instant up to which an output folder is complete, and the trader's state there."""
+
+    tick_ns: int
+    trader: msgspec.Raw
+    trader_sha256: str
+
+
+@dataclass
+class Digest:
+    """Count and hash of one kind's bodies."""
+
+    count: int = 0
+    _hash: Any = field(default_factory=sha256)
+
+    def add(self, content: bytes) -> None:
+        """Take the next body."""
+        self.count += 1
+        self._hash.update(content)
+
+    @property
+    def sha256(self) -> str:
+        """The hash so far, as hex."""
+        return str(self._hash.hexdigest())
+
+
+class Replay:
+    """One run over the archive of `root`, from `start_ns` (inclusive) to `end_ns` (exclusive)."""
+
+    def __init__(
+        self,
+        root: Path,
+        handlers: Handlers,
+        *,
+        out: Path | None = None,
+        model_events: Iterable[ModelEvent] = (),
+    ) -> None:
+        self._archive = Archive(root)
+        self._underlyings = self._archive.underlyings()
+        self._features = {u: handlers.features(u) for u in self._underlyings}
+        self._predictor = {u: handlers.predictor(u) for u in self._underlyings}
+        self._trader = handlers.trader()
+        self._models = sorted(model_events, key=lambda e: (e.ts_ns, e.generation or 0, e.id))
+        self._output = _Output(out, self._underlyings) if out else None
+        self.digests = {kind: Digest() for kind in KINDS}
+
+    def run(
+        self,
+        *,
+        start_ns: int = 0,
+        end_ns: int,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Digest]:
+        """Replay and return the digests, which cover all of the output folder if there is one.
+
+        Continues behind the output folder's last checkpoint if it has one.
+        """
+        done_ns = self._resume()
+        begin_ns = max(start_ns, done_ns + 1)
+        self._warm_up(begin_ns)
+        if done_ns < 0:
+            self._warm_trader(begin_ns)
+        pending = 0
+        types = dict.fromkeys(SNAPSHOT_TYPES, begin_ns)
+        last_ns = done_ns
+        for ts_ns, events in _by_instant(self._archive.scan(types, end_ns=end_ns)):
+            pending += self._instant(ts_ns, events)
+            is_hour_new = ts_ns // HOUR_NS != last_ns // HOUR_NS
+            last_ns = ts_ns
+            if self._output and (pending >= CHECKPOINT_EVENTS or is_hour_new):
+                self._output.checkpoint(ts_ns, self._trader.checkpoint())
+                pending = 0
+            if on_progress and is_hour_new:
+                on_progress(ts_ns)
+        if self._output and last_ns > done_ns:
+            self._output.checkpoint(last_ns, self._trader.checkpoint())
+        if self._output:
+            self.digests = self._output.digests()
+        return self.digests
+
+    @property
+    def trader(self) -> CheckpointedHandler:
+        """The trader, for its state at the end."""
+        return self._trader
+
+    def _resume(self) -> int:
+        """Return the instant up to which the output is complete, -1 if there is none."""
+        if self._output is None:
+            return -1
+        checkpoint = self._output.recover()
+        if checkpoint is None:
+            return -1
+        self._trader.restore(bytes(checkpoint.trader))
+        return checkpoint.tick_ns
+
+    def _warm_up(self, begin_ns: int) -> None:
+        """Feed the features handlers what rebuilds their state, with output off."""
+        for underlying, handler in self._features.items():
+            types = _since(handler.lookback_s, begin_ns)
+            for event in self._archive.scan(types, end_ns=begin_ns):
+                if getattr(event, "underlying", None) == underlying:
+                    handler.handle(event)
+        self._switch_models(begin_ns)
+
+    def _warm_trader(self, begin_ns: int) -> None:
+        """Tell a trader that starts empty about the markets that are already open."""
+        types = _since(self._trader.lookback_s, begin_ns)
+        for event in self._archive.scan(types, end_ns=begin_ns):
+            self._trader.handle(event)
+
+    def _switch_models(self, ts_ns: int) -> None:
+        while self._models and self._models[0].ts_ns <= ts_ns:
+            event = self._models.pop(0)
+            for handler in self._predictor.values():
+                handler.handle(event)
+
+    def _instant(self, ts_ns: int, events: list[Event]) -> int:
+        """Handle everything that became known at one instant; return the number of outputs."""
+        self._switch_models(ts_ns)
+        made: dict[str, list[Event]] = {kind: [] for kind in KINDS}
+        for underlying, own in groupby(events, key=lambda e: getattr(e, "underlying", "")):
+            snapshots = list(own)
+            tick = Tick(ts_ns=ts_ns, id=event_id("Tick", underlying, ts_ns), underlying=underlying)
+            rows = _fed(self._features[underlying], (*snapshots, tick), FeatureRow)
+            forecasts = _fed(self._predictor[underlying], rows, Forecast)
+            made["features"] += rows
+            made["forecasts"] += forecasts
+            handle = self._trader.handle
+            for event in (*snapshots, *forecasts, tick):
+                made["orders"] += handle(event)
+        if self._output:
+            self._output.append(made)
+        else:
+            for kind, outputs in made.items():
+                digest = self.digests[kind]
+                # Stable: within an underlying the order of its stream.
+                for output in sorted(outputs, key=lambda e: getattr(e, "underlying", "")):
+                    digest.add(body(output))
+        return sum(len(outputs) for outputs in made.values())
+
+
+class _Output:
+    """The streams that a run writes below its output folder, and its checkpoint."""
+
+    def __init__(self, root: Path, underlyings: list[str]) -> None:
+        self._root = root
+        self._path = root / CHECKPOINT_FILE
+        durable.sweep(self._path.parent)
+        self._writers = {
+            (kind, u): StreamWriter(root, writer=WRITERS[kind], kind=kind, underlying=u)
+            for kind in KINDS
+            for u in underlyings
+        }
+        self._batches: dict[tuple[str, str], list[Event]] = {key: [] for key in self._writers}
+
+    def recover(self) -> Checkpoint | None:
+        """Cut off what lies behind the last checkpoint and return it."""
+        checkpoint = read_checkpoint(self._root)
+        tick_ns = checkpoint.tick_ns if checkpoint else -1
+        for writer in self._writers.values():
+            writer.cut_after(tick_ns)
+        return checkpoint
+
+    def append(self, made: Mapping[str, list[Event]]) -> None:
+        """Hold back one instant's outputs until the next checkpoint."""
+        for kind, events in made.items():
+            for event in events:
+                self._batches[(kind, getattr(event, "underlying", ""))].append(event)
+
+    def checkpoint(self, tick_ns: int, state: bytes) -> None:
+        """Write everything up to `tick_ns`, then say so, then seal the hours that are over."""
+        for key, events in self._batches.items():
+            if events:
+                self._writers[key].append(events)
+                events.clear()
+        digest = sha256(state).hexdigest()
+        checkpoint = Checkpoint(tick_ns=tick_ns, trader=msgspec.Raw(state), trader_sha256=digest)
+        durable.write_atomic(self._path, msgspec.json.encode(checkpoint), name="checkpoint")
+        for writer in self._writers.values():
+            writer.seal(tick_ns // HOUR_NS * HOUR_NS)
+
+    def digests(self) -> dict[str, Digest]:
+        """Hash all that the folder holds, read back from disk."""
+        digests: dict[str, Digest] = {}
+        archive = Archive(self._root)
+        for stream in STREAMS:
+            if stream.kind in KINDS:
+                types = {t: 0 for t in stream.types if t is not Tick}
+                digests[stream.kind] = Digest()
+                for event in archive.scan(types, end_ns=2**63 - 1):
+                    digests[stream.kind].add(body(event))
+        return digests
+
+
+def read_checkpoint(root: Path) -> Checkpoint | None:
+    """Return the checkpoint of an output folder; raise `ArchiveError` if it is damaged."""
+    path = root / CHECKPOINT_FILE
+    if not path.exists():
+        return None
+    try:
+        checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+    except (msgspec.DecodeError, OSError) as error:
+        raise ArchiveError(f"ledger {path} cannot be read ({error}): restore it") from error
+    if sha256(bytes(checkpoint.trader)).hexdigest() != checkpoint.trader_sha256:
+        raise ArchiveError(f"ledger {path} is damaged: the trader's state does not fit its hash")
+    return checkpoint
+
+
+def _by_instant(events: Iterable[Event]) -> Iterator[tuple[int, list[Event]]]:
+    for ts_ns, group in groupby(events, key=lambda event: event.ts_ns):
+        yield ts_ns, list(group)
+
+
+def _fed(handler: Handler, events: Iterable[Event], kind: type[Event]) -> list[Event]:
+    """Return the outputs of `kind` that `events` cause."""
+    return [made for event in events for made in handler.handle(event) if type(made) is kind]
+
+
+def _since(lookback_s: Mapping[type[Event], int], begin_ns: int) -> dict[type[Event], int]:
+    return {t: max(0, begin_ns - seconds * _NS) for t, seconds in lookback_s.items()}

@@ -1,0 +1,83 @@
+"""Settings: environment `HAWK_*` and `.env`, one table, every fault reported at once.
+
+An unknown `HAWK_*` key is an error, because a misspelt limit is a limit that does not hold. There
+are no secrets here: keys are files below the data folder. `HAWK_RECORDINGS` and `HAWK_ENGINE` are
+known and used by tests only.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from libs.common.checks import ConfigError
+
+PREFIX = "HAWK_"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. Money in USD, times in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", frozen=True, extra="forbid"
+    )
+
+    data: Path = Field(Path("data"), description="data folder: archive, models, keys, ledger")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log line that is written to stderr"
+    )
+    stage: Literal["shadow", "paper", "live"] = Field(
+        "paper", description="shadow decides only, paper fills against the recorded book"
+    )
+    bankroll_usd: Positive = Field(10_000.0, description="paper cash at the start of a ledger")
+    stake_usd: Positive = Field(20.0, description="cash per order, fee included")
+    latency_ms: Annotated[int, Field(ge=0, le=60_000)] = Field(
+        250, description="delay between a decision and its arrival at the venue"
+    )
+    exposure_usd_max: Positive = Field(2_000.0, description="cost of all open positions together")
+    exposure_market_usd_max: Positive = Field(60.0, description="cost of one market's positions")
+    loss_day_usd_max: Positive = Field(
+        300.0, description="realised loss of a UTC day that stops it"
+    )
+    recordings: Path | None = Field(None, description="real recordings, for tests only")
+    engine: str | None = Field(
+        None, description="command that starts a container engine, tests only"
+    )
+
+
+def load_settings(env_file: Path | None = Path(".env")) -> Settings:
+    """Read the settings; raise `ConfigError` with one line that names every fault."""
+    faults = [f"{key} is not a known setting" for key in _unknown_keys()]
+    settings: Settings | None = None
+    try:
+        settings = Settings(_env_file=env_file)  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults += [_fault_text(fault["loc"], fault["msg"]) for fault in error.errors()]
+    if settings is not None and settings.stage == "live":
+        faults.append("HAWK_STAGE=live is not in this release: no code here can send an order")
+    if faults or settings is None:
+        raise ConfigError("; ".join(faults) + "; `hawk config check` lists what is known")
+    return settings
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Return (key, default, what it is) of every setting."""
+    return [
+        (f"{PREFIX}{name.upper()}", str(field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _unknown_keys() -> list[str]:
+    known = {key for key, _, _ in describe()}
+    return sorted(key for key in os.environ if key.startswith(PREFIX) and key not in known)
+
+
+def _fault_text(place: tuple[int | str, ...], message: str) -> str:
+    key = ".".join(str(part) for part in place).upper()
+    name = key if key.startswith(PREFIX) else f"{PREFIX}{key}"
+    return f"{name}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,30 @@
+"""Log lines: one JSON object per decision on stderr, in colour on a terminal.
+
+Results go to stdout and never through here. Keys are nouns and verbs with units; nothing is logged
+per tick. Metrics and health pages come with the live services.
+"""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logging(level: str) -> None:
+    """Send log lines of `level` and above to stderr."""
+    is_terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def log() -> structlog.typing.FilteringBoundLogger:
+    """Return the logger."""
+    return structlog.get_logger()  # type: ignore[no-any-return]
