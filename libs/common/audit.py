@@ -14,7 +14,7 @@ import msgspec
 
 from libs.common import durable
 from libs.common.checks import ArchiveError
-from libs.common.events import ModelEvent, wire
+from libs.common.events import ModelEvent, decode, wire
 
 AUDIT_FILE = "audit/model-changes.jsonl"
 GENESIS = "0" * 64
@@ -52,6 +52,15 @@ def append_audit(root: Path, event: ModelEvent) -> AuditLine:
     finally:
         os.close(descriptor)
     return line
+
+
+def recorded_ids(root: Path) -> set[str]:
+    """Return the ids of the events in the chain."""
+    path = root / AUDIT_FILE
+    if not path.exists():
+        return set()
+    lines = path.read_bytes().splitlines()
+    return {decode(_decode(line, path, n).event.encode()).id for n, line in enumerate(lines)}
 
 
 def verify_chain(root: Path) -> int:

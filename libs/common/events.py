@@ -254,9 +254,11 @@ class Settlement(Event, frozen=True, kw_only=True):
 
 
 class ModelEvent(Event, frozen=True, kw_only=True):
-    """Life of a bundle: candidate, verdict, activation, swap, refusal, rollback.
+    """Life of a bundle: verdict, activation, swap, refusal, rollback.
 
-    `wall_ns` is the machine's clock; it is outside the id and outside digests.
+    `fingerprint` names a candidate whatever its verdict, `route` says by what an accepted one was
+    carried (superiority, freshness, operator). `wall_ns` is the machine's clock; it is outside the
+    id and outside digests.
     """
 
     bundle: str
@@ -267,6 +269,8 @@ class ModelEvent(Event, frozen=True, kw_only=True):
     underlying: str | None = None
     feature_id_last: str | None = None
     scores: dict[str, float | None] = {}
+    fingerprint: str | None = None
+    route: str | None = None
     wall_ns: int = 0
 
 

@@ -14,8 +14,8 @@ formulas are those of the venues' settlement rules under a driftless Gaussian wa
 - point rules settle on one print: M = S + B, V = sigma^2 (tau + spot age) + s_B^2.
 
 Everything is in USD. Two decisions a reader would question. Prints are discrete: the continuous
-formula sigma^2 tau^3 / (3 x 60^2) is wrong by a third ten seconds before the close. And there is no
-fat tail: on real recordings a Student-t changes nothing (docs/model.md).
+formula sigma^2 tau^3 / (3 x 60^2) has a quarter too little variance five seconds before the close.
+And there is no fat tail: on real recordings a Student-t changed nothing.
 """
 
 import math
@@ -33,8 +33,8 @@ AVERAGE_OFFSET_S = 70_210 / 3_600
 the first is one step away less that step."""
 
 FAIR_VALUE_SIGMA_MIN = 1e-5
-"""Least volatility of fair value, log-return per sqrt second (5.6 % a year). Quietest hour of four
-real recordings: 1.4e-5; a lower figure is a frozen feed, and would claim certainty."""
+"""Least volatility of fair value, log-return per sqrt second (5.6 % a year). The quietest quarter of
+an hour of two real recordings had 1.1e-5; less is a frozen feed, and would claim certainty."""
 
 
 class Rule(NamedTuple):

@@ -136,9 +136,10 @@ class Columns:
         return np.floor(a)
 
     @staticmethod
-    def where(condition: Value, a: Value, b: Value) -> Column:
+    def where(condition: Value, a: Value, b: Value) -> Value:
         """Return a where `condition` holds, else b."""
-        return np.where(condition, a, b)
+        chosen: Value = np.where(condition, a, b)
+        return chosen
 
 
 def _map(function: Callable[[float], float], column: Column, defined: npt.NDArray[Any]) -> Column:

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from libs.common import audit, bundle, durable, journal, replay, sealing
-from libs.common.archive import TIME_MAX_NS, Archive
+from libs.common.archive import Archive
 from libs.common.checks import ArchiveError, HawkError
-from libs.common.events import Fill, Order, Settlement
+from libs.common.events import Event, Fill, Order, Settlement
 from services.trader.engine import TraderEngine
 from services.trader.ledger import Ledger
+from services.trader.limits import TraderSettings
 
 
 class Checked(msgspec.Struct):
@@ -106,14 +107,13 @@ def _verify_ledger(root: Path) -> int:
     checkpoint = replay.read_checkpoint(root)
     if checkpoint is None:
         return 0
-    engine = TraderEngine()
+    engine = TraderEngine(TraderSettings())
     engine.restore(bytes(checkpoint.trader))
-    types = {Order: 0, Fill: 0, Settlement: 0}
-    events = list(
-        Archive(root).scan(types, end_ns=min(checkpoint.tick_ns + 1, TIME_MAX_NS))  # type: ignore[arg-type]
-    )
-    recomputed = Ledger.from_events(events, start_cash_e6=engine.ledger.start_cash_e6)
-    if recomputed.balances() != engine.ledger.balances():
+    kept = engine.ledger
+    types: dict[type[Event], int] = {Order: 0, Fill: 0, Settlement: 0}
+    events = list(Archive(root).scan(types, end_ns=checkpoint.tick_ns + 1))
+    recomputed = Ledger.from_events(events, capital_e6=kept.capital_e6)
+    if recomputed.state() != kept.state():
         raise ArchiveError(
             f"ledger {root / replay.CHECKPOINT_FILE} is not what its {len(events)} events add up "
             "to: stop trading and compare with a backup"

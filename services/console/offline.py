@@ -1,0 +1,110 @@
+"""Run the other roles offline: features from the archive, handlers for replay, training rows.
+
+This is the one place that knows which service's entry does what; live, the same entries run in
+processes of their own and meet in streams.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from libs.common import bundle
+from libs.common.archive import TIME_MAX_NS, Archive
+from libs.common.checks import ArchiveError
+from libs.common.events import Market, ModelEvent, QuoteSnapshot, Resolution, SpotSnapshot
+from libs.common.replay import Handlers
+from libs.common.settings import Settings
+from services.features.batch import build_rows
+from services.features.catalog import FEATURE_SET
+from services.features.engine import FeatureEngine
+from services.predictor.native import row_scorer
+from services.predictor.scorer import Scorer
+from services.predictor.slot import Slot
+from services.trader.engine import TraderEngine
+from services.trader.limits import TraderSettings
+from services.trainer import publish
+
+_E6 = 1_000_000
+
+
+def open_archive(root: Path) -> Archive:
+    """Return the archive of `root`; raise `ArchiveError` where there is none."""
+    if not (root / "archive").is_dir():
+        raise ArchiveError(f"{root} has no archive: `hawk import DIR --data {root}` makes one")
+    return Archive(root)
+
+
+def newest_ns(root: Path) -> int:
+    """Return the newest event time of the archive; raise `ArchiveError` if it is empty."""
+    span = open_archive(root).span_ns()
+    if span is None:
+        raise ArchiveError(f"{root} has an empty archive: import a recording first")
+    return span[1]
+
+
+def feature_rows(
+    root: Path, *, end_ns: int = TIME_MAX_NS, series: str | None = None, start_ns: int = 0
+) -> pa.Table:
+    """Return the feature rows of [start_ns, end_ns), made from the archive."""
+    archive = open_archive(root)
+    markets = archive.table(Market, end_ns=end_ns)
+    quotes = archive.table(QuoteSnapshot, end_ns=end_ns)
+    spot = archive.table(SpotSnapshot, end_ns=end_ns)
+    rows = build_rows(markets, spot, quotes)
+    if series is not None:
+        rows = rows.filter(pc.equal(rows["series"], series))
+    if start_ns:
+        rows = rows.filter(pc.greater_equal(rows["ts_ns"], start_ns))
+    return rows
+
+
+def resolutions(root: Path, *, end_ns: int = TIME_MAX_NS) -> pa.Table:
+    """Return the resolutions known before `end_ns`."""
+    return open_archive(root).table(Resolution, end_ns=end_ns)
+
+
+def load_scorer(root: Path, bundle_id: str) -> Scorer:
+    """Return a bundle ready to serve; raise `BundleError` with the reason if it is refused."""
+    loaded = bundle.load_bundle(root, bundle_id, feature_set=FEATURE_SET)
+    if loaded.trees_text is None or loaded.manifest is None:
+        return Scorer(loaded)
+    return Scorer(loaded, row_scorer(loaded.trees_text, len(loaded.manifest.feature_names)))
+
+
+def handlers(root: Path, settings: Settings, *, bundle_id: str | None = None) -> Handlers:
+    """Return the handlers of a replay; `bundle_id` scores every row with one bundle."""
+    first = load_scorer(root, bundle_id or bundle.BASE)
+    loaded: dict[str, Scorer] = {}
+
+    def load(wanted: str) -> Scorer:
+        if wanted not in loaded:
+            loaded[wanted] = load_scorer(root, wanted)
+        return loaded[wanted]
+
+    return Handlers(
+        features=FeatureEngine,
+        predictor=lambda underlying: Slot(underlying, first, load),
+        trader=lambda: TraderEngine(trader_settings(settings)),
+    )
+
+
+def switches(root: Path, *, bundle_id: str | None) -> list[ModelEvent]:
+    """Return what changes the served bundle in a replay: recorded swaps, else activations."""
+    if bundle_id is not None:
+        return []
+    events = publish.model_events(root)
+    swaps = [event for event in events if event.action == "swapped"]
+    return swaps or [e for e in events if e.action in ("activated", "rolled_back")]
+
+
+def trader_settings(settings: Settings) -> TraderSettings:
+    """Return the trader's settings with what the environment overrides."""
+    return TraderSettings(
+        stage="shadow" if settings.stage == "shadow" else "paper",
+        capital_e6=round(settings.bankroll_usd * _E6),
+        market_e6_max=round(settings.exposure_market_usd_max * _E6),
+        total_e6_max=round(settings.exposure_usd_max * _E6),
+        loss_day_e6_max=round(settings.loss_day_usd_max * _E6),
+        latency_ms=settings.latency_ms,
+    )
