@@ -25,7 +25,7 @@ import pyarrow.dataset as ds
 from libs.common import columns
 from libs.common.checks import ArchiveError
 from libs.common.events import EVENT_TYPES, ID_BYTES, Event, Tick
-from libs.common.journal import read_journal
+from libs.common.journal import Entry, read_journal
 from libs.common.streams import CONTROL, STREAMS, archive_kind
 
 HOUR_NS = 3_600_000_000_000
@@ -150,13 +150,13 @@ class Archive:
         """
         wanted = {t: max(begin, start_ns or 0) for t, begin in types.items()}
         hours = sorted(
-            {
+            self._journal_hours(wanted, end_ns)
+            | {
                 file.hour_ns
                 for event_type, begin in wanted.items()
                 for place in self._places(event_type)
                 for file in self.files(event_type, place, start_ns=begin, end_ns=end_ns)
             }
-            | self._journal_hours(wanted, end_ns)
         )
         for hour_ns in hours:
             events: list[Event] = []
@@ -178,16 +178,21 @@ class Archive:
                 continue
             for place in self._places(event_type):
                 files = self.files(event_type, place, end_ns=TIME_MAX_NS)
-                hours = {file.hour_ns for file in (*files[:1], *files[-1:])}
-                hours |= self._journal_hours({event_type: 0}, TIME_MAX_NS)
-                for hour in (min(hours), max(hours)) if hours else ():
-                    table = self._table_of(
-                        event_type, place, start_ns=hour, end_ns=hour + HOUR_NS, names=("ts_ns",)
-                    )
-                    if table.num_rows:
-                        ts = table.column("ts_ns")
-                        edges += [ts[0].as_py(), ts[-1].as_py()]
+                hours = sorted(
+                    self._journal_hours({event_type: 0}, TIME_MAX_NS) | {f.hour_ns for f in files}
+                )
+                # A running hour may hold nothing but ticks, so look on until a row is found.
+                for ordered in (hours, hours[::-1]):
+                    times = (self._hour_times(event_type, place, hour) for hour in ordered)
+                    edges += next((t for t in times if t), [])
         return (min(edges), max(edges)) if edges else None
+
+    def _hour_times(self, event_type: type[Event], place: str, hour_ns: int) -> list[int]:
+        """Return the first and last instant of one hour; empty where it has no row."""
+        end_ns = hour_ns + HOUR_NS
+        table = self._table_of(event_type, place, start_ns=hour_ns, end_ns=end_ns, names=("ts_ns",))
+        ts = table.column("ts_ns")
+        return [ts[0].as_py(), ts[-1].as_py()] if table.num_rows else []
 
     def _places(self, event_type: type[Event]) -> list[str]:
         sealed = (self.root / "archive" / archive_kind(event_type)).glob("underlying=*")
@@ -203,15 +208,17 @@ class Archive:
         end_ns: int,
         names: Sequence[str] | None,
     ) -> pa.Table:
+        # Journals first: an hour that is sealed between the two readings is seen twice and its ids
+        # dropped once; the other way round it would be seen by neither.
+        journalled = self._journalled(event_type, underlying, start_ns=start_ns, end_ns=end_ns)
         files = self.files(event_type, underlying, start_ns=start_ns, end_ns=end_ns)
         wanted = _with_keys(names) if names else None
         table = _read([f.path for f in files], event_type, start_ns, end_ns, wanted)
-        journalled = self._journalled(event_type, underlying, start_ns=start_ns, end_ns=end_ns)
         if journalled is not None:
             part = journalled.select(wanted) if wanted else journalled
             table = pa.concat_tables([table, part], promote_options="default")
         is_single = journalled is None and len({f.hour_ns for f in files}) == len(files)
-        return table if is_single else _ordered(table)
+        return table if is_single else in_order(table)
 
     def _journalled(
         self, event_type: type[Event], underlying: str, *, start_ns: int, end_ns: int
@@ -222,7 +229,7 @@ class Archive:
             if hour_ns < end_ns and hour_ns + HOUR_NS > start_ns:
                 events += [
                     entry.event
-                    for entry in read_journal(path).entries
+                    for entry in _entries(path)
                     if type(entry.event) is event_type and start_ns <= entry.event.ts_ns < end_ns
                 ]
         return columns.to_table(event_type, events) if events else None
@@ -238,6 +245,16 @@ class Archive:
         first = min(types.values(), default=0)
         hours = {journal_hour_ns(path) for path in paths}
         return {hour for hour in hours if hour < end_ns and hour + HOUR_NS > first}
+
+
+def _entries(path: Path) -> Sequence[Entry]:
+    """Read a journal; one that was sealed since it was listed is gone, and its rows are sealed."""
+    try:
+        return read_journal(path).entries
+    except ArchiveError:
+        if path.exists():
+            raise
+        return ()
 
 
 def scan_key(event: Event) -> tuple[int, str, int, str]:
@@ -305,7 +322,8 @@ def _read(
             "run `hawk verify` and restore the file from a backup"
         ) from error
     ts = table.column("ts_ns").to_numpy()
-    if len(ts) and (ts[0] < start_ns or ts[-1] >= end_ns or ts.min() < start_ns):
+    # Files of several writers follow one another, so neither end of the column is an extreme.
+    if len(ts) and (ts.min() < start_ns or ts.max() >= end_ns):
         table = table.filter(pa.array((ts >= start_ns) & (ts < end_ns)))
     return table
 
@@ -318,7 +336,7 @@ def _is_readable(path: Path) -> bool:
     return True
 
 
-def _ordered(table: pa.Table) -> pa.Table:
+def in_order(table: pa.Table) -> pa.Table:
     """Sort by (ts_ns, seq, id) and keep each id once: late files and journals may repeat rows."""
     table = table.combine_chunks()
     ids = id_array(table.column("id"))

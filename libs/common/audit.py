@@ -45,7 +45,7 @@ def append_audit(root: Path, event: ModelEvent) -> AuditLine:
         number, previous = (last.number + 1, last.hash) if last else (0, GENESIS)
         text = wire(event).decode()
         line = AuditLine(number, text, previous, _hash(number, text, previous))
-        os.write(descriptor, msgspec.json.encode(line) + b"\n")
+        durable.write_all(descriptor, msgspec.json.encode(line) + b"\n")
         os.fsync(descriptor)
     except OSError as error:
         raise durable.cannot_write(path, error) from error
@@ -57,19 +57,15 @@ def append_audit(root: Path, event: ModelEvent) -> AuditLine:
 def recorded_ids(root: Path) -> set[str]:
     """Return the ids of the events in the chain."""
     path = root / AUDIT_FILE
-    if not path.exists():
-        return set()
-    lines = path.read_bytes().splitlines()
+    lines = _lines(path)
     return {decode(_decode(line, path, n).event.encode()).id for n, line in enumerate(lines)}
 
 
 def verify_chain(root: Path) -> int:
     """Return the number of lines; raise `ArchiveError` naming the first line that does not fit."""
     path = root / AUDIT_FILE
-    if not path.exists():
-        return 0
     previous = GENESIS
-    lines = path.read_bytes().splitlines()
+    lines = _lines(path)
     for number, content in enumerate(lines):
         line = _decode(content, path, number)
         is_whole = line.hash == _hash(line.number, line.event, line.previous)
@@ -80,6 +76,15 @@ def verify_chain(root: Path) -> int:
             )
         previous = line.hash
     return len(lines)
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Read the whole lines; what a kill left behind the last newline was never acknowledged."""
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise ArchiveError(f"cannot read audit {path}: {error.strerror}") from error
+    return content[: content.rfind(b"\n") + 1].splitlines()
 
 
 def _whole_lines(path: Path, descriptor: int) -> list[bytes]:
@@ -94,7 +99,7 @@ def _whole_lines(path: Path, descriptor: int) -> list[bytes]:
 def _decode(content: bytes, path: Path, number: int) -> AuditLine:
     try:
         return msgspec.json.decode(content, type=AuditLine)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArchiveError(
             f"audit {path} line {number + 1} is not an audit line ({error}): compare with a backup"
         ) from error

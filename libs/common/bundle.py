@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libs.common import durable, keys
 from libs.common.checks import BundleError
 from libs.common.model import Calibration, Formula
-from libs.common.trees import MODEL_BYTES_MAX, check_trees
+from libs.common.trees import MODEL_BYTES_MAX, check_trees, served_text
 
 T = TypeVar("T")
 
@@ -100,7 +100,10 @@ def models_folder(root: Path) -> Path:
 def write_bundle(
     root: Path, key: Ed25519PrivateKey, manifest: Manifest, files: dict[str, bytes]
 ) -> str:
-    """Write a bundle whole or not at all and return its id; an existing one is left as it is."""
+    """Write a bundle whole or not at all and return its id; an existing one is left as it is.
+
+    Only what is damaged in an existing one is written again, so that training again repairs it.
+    """
     hashes = {name: sha256(content).hexdigest() for name, content in sorted(files.items())}
     text = _encode(msgspec.structs.replace(manifest, files=hashes))
     bundle_id = _id_of(text)
@@ -186,6 +189,8 @@ def _checked(bundle_id: str, manifest: Manifest, files: dict[str, bytes]) -> Bun
         if name not in files:
             raise BundleError(f"bundle {bundle_id}: {name} is missing")
     formula = _decode(files[FORMULA_FILE], Formula, f"bundle {bundle_id} {FORMULA_FILE}")
+    if not 0.0 <= formula.distance_max <= 1.0:
+        raise BundleError(f"bundle {bundle_id}: distance_max {formula.distance_max} is no bound")
     calibration = _decode(files[CALIBRATION_FILE], Calibration, f"bundle {bundle_id} calibration")
     _check_calibration(calibration, bundle_id)
     trees = files.get(TREES_FILE)
@@ -196,6 +201,7 @@ def _checked(bundle_id: str, manifest: Manifest, files: dict[str, bytes]) -> Bun
     text = trees.decode("ascii", errors="replace") if trees is not None else None
     if text is not None:
         check_trees(text, manifest.feature_names)
+        text = served_text(text)
     full = msgspec.structs.replace(formula, calibration=calibration)
     return Bundle(id=bundle_id, formula=full, manifest=manifest, trees_text=text)
 
@@ -203,6 +209,8 @@ def _checked(bundle_id: str, manifest: Manifest, files: dict[str, bytes]) -> Bun
 def _check_calibration(calibration: Calibration, bundle_id: str) -> None:
     """Refuse a map that is not a map: knots unsorted, outside [0, 1], falling or constant."""
     if calibration.kind != "isotonic":
+        if calibration.slope <= 0.0:
+            raise BundleError(f"bundle {bundle_id}: a slope of {calibration.slope} is not a map")
         return
     x, y = calibration.knots_x, calibration.knots_y
     is_map = (
@@ -227,7 +235,7 @@ def _encode(value: Any) -> bytes:
 def _decode(content: bytes, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{what} cannot be read: {error}") from error
 
 

@@ -18,8 +18,8 @@ from libs.common.scoring import FloatArray, IntArray
 BINS = 10
 """Bins of equal weight: fewer hide a bend, more have too few windows each."""
 
-NULL_SIMULATIONS = 200
-"""Simulated outcomes behind the null mean of the ECE: its error is then about 2 % of it."""
+NULL_SIMULATIONS = 100
+"""Simulated outcomes behind the null mean of the ECE: its error is then about 3 % of it."""
 
 _NEWTON_STEPS = 50
 

@@ -58,8 +58,14 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None], *, name: s
 
 
 def write_folder_atomic(path: Path, files: dict[str, bytes], *, name: str) -> None:
-    """Write a folder of `files` that exists completely or not at all; keep an existing one."""
+    """Write a folder of `files` that exists completely or not at all.
+
+    In an existing folder only files that are damaged or gone are written again, one by one.
+    """
     if path.exists():
+        for file_name, content in files.items():
+            if not _holds(path / file_name, content):
+                write_atomic(path / file_name, content, name=f"{name}.repair")
         return
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     step(f"{name}.before_write")
@@ -91,6 +97,13 @@ def sweep(folder: Path) -> int:
     return len(left)
 
 
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of `content`: a nearly full disk takes a part and says so only by the count."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` durable."""
     _sync(folder)
@@ -105,8 +118,11 @@ def cannot_write(path: Path, error: OSError) -> ArchiveError:
 
 
 @contextmanager
-def writer_lock(data: Path, writer: str) -> Iterator[None]:
-    """Hold the role `writer` of the folder `data`; raise `UnavailableError` if another has it."""
+def writer_lock(data: Path, writer: str, *, waits: bool = False) -> Iterator[None]:
+    """Hold the role `writer` of the folder `data`.
+
+    Raises `UnavailableError` if another has it, unless the caller `waits` until it is free.
+    """
     path = data / "locks" / f"{writer}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +130,7 @@ def writer_lock(data: Path, writer: str) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
     except BlockingIOError as error:
         os.close(descriptor)
         raise UnavailableError(
@@ -124,6 +140,13 @@ def writer_lock(data: Path, writer: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -322,23 +322,20 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 """All event types, in the order that `import` numbers the rows of one instant."""
 
 AnyEvent = (
-    Tick
-    | Market
-    | Resolution
-    | Gap
-    | SpotSnapshot
-    | QuoteSnapshot
-    | FeatureRow
-    | Forecast
-    | Order
-    | Fill
-    | Skip
-    | Settlement
-    | ModelEvent
-    | Alert
-    | Command
-    | DeadLetter
-)
+    Tick | Market | Resolution | Gap | SpotSnapshot | QuoteSnapshot | FeatureRow | Forecast
+    | Order | Fill | Skip | Settlement | ModelEvent | Alert | Command | DeadLetter
+)  # fmt: skip
+
+# msgspec leaves out a default by identity, not by value: the text "open" read from a file is
+# another object than the default "open", and would stand in the body.
+_TEXT_DEFAULTS = {
+    kind: tuple(
+        (field.name, field.default)
+        for field in msgspec.structs.fields(kind)
+        if isinstance(field.default, str)
+    )
+    for kind in EVENT_TYPES
+}
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
@@ -350,7 +347,8 @@ def event_id(*parts: str | int | float | None) -> str:
     >>> event_id("Tick", "BTC-USD", 1)
     'd22c083de93e89db'
     """
-    text = "\x1f".join(repr(part) if isinstance(part, float) else str(part) for part in parts)
+    # str of a float is its shortest exact form, the same as repr.
+    text = "\x1f".join([str(part) for part in parts])
     return blake2b(text.encode(), digest_size=ID_BYTES).hexdigest()
 
 
@@ -366,10 +364,11 @@ def quote_id(venue: str, market: str, ts_ns: int, levels: Sequence[Sequence[int]
 
 def body(event: Event) -> bytes:
     """Encode `event` as JSON without `seq` and the machine's clock: what a digest hashes."""
+    texts = _TEXT_DEFAULTS[type(event)]
+    changes: dict[str, object] = {n: text for n, text in texts if getattr(event, n) == text}
     if event.seq or getattr(event, "wall_ns", 0):
-        changes = {"seq": 0, "wall_ns": 0} if isinstance(event, ModelEvent) else {"seq": 0}
-        event = msgspec.structs.replace(event, **changes)
-    return _encoder.encode(event)
+        changes |= {"seq": 0, "wall_ns": 0} if isinstance(event, ModelEvent) else {"seq": 0}
+    return _encoder.encode(msgspec.structs.replace(event, **changes) if changes else event)
 
 
 def wire(event: Event) -> bytes:

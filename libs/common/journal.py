@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from libs.common import durable
-from libs.common.checks import ArchiveError
+from libs.common.checks import ArchiveError, InvariantError, check
 from libs.common.events import Event, body, decode
 
 _HEADER = struct.Struct("<IIQQ")
@@ -58,7 +58,7 @@ def read_journal(path: Path) -> Frames:
         _, _, seq, entry_ms = _HEADER.unpack_from(content, offset)
         try:
             event = decode(content[offset + _HEADER.size : end], seq=seq)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ArchiveError(
                 f"journal {path} byte {offset}: the frame is whole but its body is not an event "
                 f"({error}): it was written by another version; restore it from a backup"
@@ -92,12 +92,16 @@ class Journal:
             raise durable.cannot_write(path, error) from error
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Append `entries` as one batch with one sync; on a full disk the file is cut back."""
+        """Append `entries` as one batch with one sync; on a full disk the file is cut back.
+
+        Raises `InvariantError` for an event that could not be read back (a NaN where a number is
+        due, a body above BODY_BYTES_MAX): one such frame would close the whole file to readers.
+        """
         content = b"".join(_frame(entry) for entry in entries)
         size = os.fstat(self._descriptor).st_size
         durable.step("journal.before_write")
         try:
-            _write_all(self._descriptor, content)
+            durable.write_all(self._descriptor, content)
             durable.step("journal.after_write")
             os.fsync(self._descriptor)
         except OSError as error:
@@ -122,6 +126,11 @@ class Journal:
 
 def _frame(entry: Entry) -> bytes:
     content = body(entry.event)
+    check(len(content) <= BODY_BYTES_MAX, f"body of {entry.event.id} has {len(content)} bytes")
+    try:
+        decode(content)
+    except msgspec.DecodeError as error:
+        raise InvariantError(f"{content[:200]!r} could not be read back: {error}") from error
     rest = _CHECKED.pack(entry.event.seq, entry.entry_ms) + content
     return _HEADER.pack(len(content), zlib.crc32(rest), *_CHECKED.unpack_from(rest)) + content
 
@@ -146,9 +155,3 @@ def _has_frame_behind(content: bytes, offset: int) -> bool:
             return True
         start = content.find(b'{"type":"', start + 1)
     return False
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]

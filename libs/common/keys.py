@@ -22,16 +22,17 @@ def signing_key(root: Path) -> Ed25519PrivateKey:
     """Return the private key of the data folder `root`; make both keys where there are none."""
     path = root / PRIVATE_KEY
     if not path.exists():
-        key = Ed25519PrivateKey.generate()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.chmod(path.parent, 0o700)
-        _write(path, key.private_bytes_raw())
+        _write(path, Ed25519PrivateKey.generate().private_bytes_raw())
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ConfigError(
             f"{path} has mode {mode:o}: run `chmod 600` on it, only its owner may read"
         )
-    return Ed25519PrivateKey.from_private_bytes(_read(path))
+    key = Ed25519PrivateKey.from_private_bytes(_read(path))
+    # Made from the private one, so that a kill between the two files is healed here.
+    if not (root / PUBLIC_KEY).exists():
+        _write(root / PUBLIC_KEY, key.public_key().public_bytes_raw())
+    return key
 
 
 def public_key(root: Path) -> Ed25519PublicKey:
@@ -55,6 +56,12 @@ def require_signed(key: Ed25519PublicKey, signature: bytes, content: bytes, *, w
 
 
 def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.chmod(path.parent, 0o700)
+    except OSError as error:
+        raise durable.cannot_write(path, error) from error
+
     def fill(temporary: Path) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

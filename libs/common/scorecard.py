@@ -26,6 +26,8 @@ from libs.common.scoring import (
     IntArray,
     Interval,
     bootstrap,
+    bootstraps,
+    distinct,
     log_loss,
     market_shares,
     score,
@@ -131,11 +133,15 @@ def scorecard(rows: ScoredRows) -> Scorecard:
     weight = window_weights(rows.market, rows.window, rows.mass)
     model, market = squared_error(rows.p, rows.y), squared_error(rows.mid, rows.y)
     better = market - model
+    buckets = _bucket_shares(rows)
+    by_block = bootstraps(
+        [(better, s) for s in (share, even, *buckets.values())], unit=rows.block, rng=rng
+    )
     return Scorecard(
         rows=len(rows),
-        markets=len(np.unique(rows.market)),
-        windows=len(np.unique(rows.window)),
-        blocks=len(np.unique(rows.block)),
+        markets=distinct(rows.market),
+        windows=distinct(rows.window),
+        blocks=distinct(rows.block),
         brier=Pair(score(model, share), score(market, share)),
         log_loss=Pair(
             score(log_loss(rows.p, rows.y), share), score(log_loss(rows.mid, rows.y), share)
@@ -150,35 +156,44 @@ def scorecard(rows: ScoredRows) -> Scorecard:
         cox=cox(rows.p, rows.y, weight=weight),
         murphy=murphy(rows.p, rows.y, weight=weight),
         skill_vs_market=bootstrap(better, share, unit=rows.market, rng=rng),
-        skill_vs_market_by_block=bootstrap(better, share, unit=rows.block, rng=rng),
-        skill_standardised_by_block=bootstrap(better, even, unit=rows.block, rng=rng),
-        by_time_left=_by_time_left(rows, rng),
+        skill_vs_market_by_block=by_block[0],
+        skill_standardised_by_block=by_block[1],
+        by_time_left=tuple(
+            _bucket_score(rows, b, shares, skill)
+            for (b, shares), skill in zip(buckets.items(), by_block[2:], strict=True)
+        ),
         on_fair_value_rows=_on_fair_value_rows(rows),
         reliability=reliability_bins(rows.p, rows.y, weight=weight, block=rows.block),
         reliability_market=reliability_bins(rows.mid, rows.y, weight=weight, block=rows.block),
     )
 
 
-def _by_time_left(rows: ScoredRows, rng: np.random.Generator) -> tuple[BucketScore, ...]:
+def _bucket_shares(rows: ScoredRows) -> dict[int, FloatArray]:
+    """Return per time-left bucket with rows the rows' shares in its market mean, 0 outside."""
     bucket = time_left_bucket(rows.time_left_s)
-    found = []
-    for number, (from_s, to_s) in enumerate(TIME_LEFT_BUCKETS_S):
-        part = rows.take(np.flatnonzero(bucket == number))
-        if len(part) == 0:
-            continue
-        share = market_shares(part.market, part.mass)
-        model, market = squared_error(part.p, part.y), squared_error(part.mid, part.y)
-        found.append(
-            BucketScore(
-                from_s,
-                to_s,
-                rows=len(part),
-                markets=len(np.unique(part.market)),
-                brier=Pair(score(model, share), score(market, share)),
-                skill=bootstrap(market - model, share, unit=part.block, rng=rng),
-            )
-        )
-    return tuple(found)
+    found = {}
+    for number in range(len(TIME_LEFT_BUCKETS_S)):
+        inside = np.flatnonzero(bucket == number)
+        if len(inside):
+            found[number] = np.zeros(len(rows))
+            found[number][inside] = market_shares(rows.market[inside], rows.mass[inside])
+    return found
+
+
+def _bucket_score(rows: ScoredRows, bucket: int, share: FloatArray, skill: Interval) -> BucketScore:
+    from_s, to_s = TIME_LEFT_BUCKETS_S[bucket]
+    inside = share > 0
+    return BucketScore(
+        from_s,
+        to_s,
+        rows=int(inside.sum()),
+        markets=distinct(rows.market[inside]),
+        brier=Pair(
+            score(squared_error(rows.p, rows.y), share),
+            score(squared_error(rows.mid, rows.y), share),
+        ),
+        skill=skill,
+    )
 
 
 def _on_fair_value_rows(rows: ScoredRows) -> FairValueScore:
@@ -186,7 +201,7 @@ def _on_fair_value_rows(rows: ScoredRows) -> FairValueScore:
     share = market_shares(part.market, part.mass)
     return FairValueScore(
         rows=len(part),
-        markets=len(np.unique(part.market)),
+        markets=distinct(part.market),
         model=score(squared_error(part.p, part.y), share),
         market=score(squared_error(part.mid, part.y), share),
         fair_value=score(squared_error(part.fair_value, part.y), share),

@@ -4,14 +4,17 @@ One `StreamWriter` owns one (writer, stream, underlying): it numbers events with
 restarts, appends batches to the hour's journal, and turns a finished hour into one Parquet file
 per event kind. Late rows (import, backfill) are merged into the hour's file by the same steps. A
 journal is removed only after all its rows stand in sealed files, and a reader drops repeated ids,
-so a kill between any two steps loses nothing and repeats nothing.
+so a kill between any two steps loses nothing and repeats nothing. What the files do not keep, the
+count of the last tick, stands in a small file beside the journals.
 
 The manifest is written twice around a replacement, first with the new hash as `pending`: at every
 instant the file on disk has one of the two hashes that the manifest names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -28,18 +31,29 @@ from libs.common.archive import (
     folder_of,
     hour_of,
     id_array,
+    in_order,
     journal_hour_ns,
     safe_name,
 )
-from libs.common.checks import ArchiveError
+from libs.common.checks import ArchiveError, check
 from libs.common.events import Event, Tick, set_seq
 from libs.common.journal import Entry, Journal, read_journal
 from libs.common.streams import CONTROL, stream
 
-ZSTD_LEVEL = 15
+ZSTD_LEVEL = 9
 """Files are written once and read often."""
 
 MANIFEST = "manifest.json"
+
+COUNTER = "counter.json"
+"""Beside the journals: what a writer had counted to when it last sealed an hour."""
+
+
+class Counted(msgspec.Struct, frozen=True, order=True):
+    """The last sequence number and entry millisecond that a writer gave."""
+
+    seq: int = 0
+    entry_ms: int = 0
 
 
 class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,25 +83,31 @@ class StreamWriter:
         durable.sweep(self._folder)
         self._journal: Journal | None = None
         self._hour_ns = -1
-        self._seq, self._entry_ms = self._last_written()
+        self._counted = self._last_written()
 
     @property
     def seq(self) -> int:
         """The last sequence number given."""
-        return self._seq
+        return self._counted.seq
 
     def append(self, events: Sequence[Event]) -> list[Entry]:
-        """Number `events`, write them as one synced batch per hour, and return their entries."""
+        """Number `events`, write them as one synced batch per hour, and return their entries.
+
+        What fails to be written uses up no number: the same events may be appended again.
+        """
         entries: list[Entry] = []
-        for event in events:
-            self._seq += 1
-            self._entry_ms = max(self._entry_ms, event.ts_ns // 1_000_000)
-            set_seq(event, self._seq)
-            entries.append(Entry(event, self._entry_ms))
-        # Hours come in order of time because a market stream's clock does not run backwards.
-        for hour_ns in sorted({e.event.ts_ns // HOUR_NS * HOUR_NS for e in entries}):
-            of_hour = [e for e in entries if e.event.ts_ns // HOUR_NS * HOUR_NS == hour_ns]
-            self._open(hour_ns).append(of_hour)
+        for hour_ns, of_hour in groupby(events, key=lambda e: e.ts_ns // HOUR_NS * HOUR_NS):
+            batch: list[Entry] = []
+            counted = self._counted
+            for event in of_hour:
+                check(type(event) in self._stream.types, f"{event} on {self._stream.kind}")
+                entry_ms = max(counted.entry_ms, event.ts_ns // 1_000_000)
+                counted = Counted(counted.seq + 1, entry_ms)
+                set_seq(event, counted.seq)
+                batch.append(Entry(event, entry_ms))
+            self._open(hour_ns).append(batch)
+            self._counted = counted
+            entries += batch
         return entries
 
     def seal(self, before_ns: int) -> int:
@@ -107,7 +127,7 @@ class StreamWriter:
             journal = Journal(path)
             journal.cut_after(ts_ns)
             journal.close()
-        self._seq, self._entry_ms = self._last_written()
+        self._counted = self._last_written()
 
     def close(self) -> None:
         """Close the open journal; appending opens it again."""
@@ -130,19 +150,31 @@ class StreamWriter:
             if events and event_type is not Tick:
                 table = columns.to_table(event_type, events)
                 folder = folder_of(self._root, event_type, self._underlying, hour_ns)
-                put_rows(folder, f"{hour_of(hour_ns)}{self._suffix}.parquet", table)
+                with self._folder_lock():
+                    put_rows(folder, f"{hour_of(hour_ns)}{self._suffix}.parquet", table)
+        counter = msgspec.json.encode(self._counted)
+        durable.write_atomic(self._folder / COUNTER, counter, name="counter")
         durable.step("seal.before_remove")
         path.unlink()
         durable.sync_folder(path.parent)
         durable.step("seal.after_remove")
 
-    def _last_written(self) -> tuple[int, int]:
-        """Return the last seq and entry millisecond from the journals, else the sealed files."""
-        for path in sorted(self._folder.glob("*.journal"), reverse=True):
-            entries = read_journal(path).entries
-            if entries:
-                return entries[-1].event.seq, entries[-1].entry_ms
-        last = (0, 0)
+    def _folder_lock(self) -> AbstractContextManager[None]:
+        """Keep apart the writers of a control stream: a day's folder and manifest are shared."""
+        if not self._stream.is_control:
+            return nullcontext()
+        return durable.writer_lock(self._root, f"{self._stream.kind}-folder", waits=True)
+
+    def _last_written(self) -> Counted:
+        """Return what was counted to: by the counter and the journals, else the sealed files."""
+        last = _read_counter(self._folder / COUNTER)
+        for path in self._folder.glob("*.journal"):
+            for entry in read_journal(path).entries:
+                last = max(last, Counted(entry.event.seq, entry.entry_ms))
+        return last if last.seq else self._last_sealed()
+
+    def _last_sealed(self) -> Counted:
+        last = Counted()
         archive = Archive(self._root)
         for event_type in self._stream.types:
             if event_type is Tick:
@@ -152,25 +184,38 @@ class StreamWriter:
             if own:
                 table = pq.read_table(own[-1].path, columns=["ts_ns", "seq"])
                 seq, ts_ns = pc.max(table["seq"]).as_py(), pc.max(table["ts_ns"]).as_py()
-                last = max(last, (seq, ts_ns // 1_000_000))
+                last = max(last, Counted(seq, ts_ns // 1_000_000))
         return last
 
 
 def put_rows(folder: Path, name: str, table: pa.Table) -> int:
     """Add `table` to the file `name` in `folder`, each id once; return how many rows were new."""
-    path = folder / name
+    return put_files(folder, {name: table})
+
+
+def put_files(folder: Path, tables: Mapping[str, pa.Table]) -> int:
+    """Add each table to its file in `folder`, each id once; return how many rows were new.
+
+    One day at a time, because the manifest is written before and after, whatever the files' number.
+    """
     durable.sweep(folder)
-    if path.exists():
+    changed: dict[str, pa.Table] = {}
+    added: int = 0
+    for name, table in tables.items():
+        path = folder / name
+        if not path.exists():
+            changed[name] = in_order(table)
+            added += changed[name].num_rows
+            continue
         old = _read_file(path)
         new = table.filter(pa.array(~np.isin(id_array(table["id"]), id_array(old["id"]))))
-        if not new.num_rows:
-            _settle(folder)
-            return 0
-        table = pa.concat_tables([old, new], promote_options="default")
-        added: int = new.num_rows
+        if new.num_rows:
+            changed[name] = in_order(pa.concat_tables([old, new], promote_options="default"))
+            added += changed[name].num_rows - old.num_rows
+    if changed:
+        _replace(folder, changed)
     else:
-        added = table.num_rows
-    _replace(path, _sorted(table))
+        _settle(folder)
     return added
 
 
@@ -186,12 +231,14 @@ def add_late_rows(root: Path, event_type: type[Event], table: pa.Table) -> int:
         order = np.argsort(hours, kind="stable")
         own, hours = own.take(pa.array(order)), hours[order]
         starts = np.flatnonzero(np.r_[True, hours[1:] != hours[:-1]]).tolist()
-        ends = [*starts[1:], len(hours)]
-        for start, end in zip(starts, ends, strict=True):
+        by_day: dict[Path, dict[str, pa.Table]] = {}
+        for start, end in zip(starts, [*starts[1:], len(hours)], strict=True):
             ts_ns = int(hours[start]) * HOUR_NS
-            folder = folder_of(root, event_type, underlying, ts_ns)
-            added += put_rows(folder, f"{hour_of(ts_ns)}.parquet", own.slice(start, end - start))
-            durable.step("import.after_hour")
+            day = by_day.setdefault(folder_of(root, event_type, underlying, ts_ns), {})
+            day[f"{hour_of(ts_ns)}.parquet"] = own.slice(start, end - start)
+        for folder, tables in by_day.items():
+            added += put_files(folder, tables)
+            durable.step("import.after_day")
     return added
 
 
@@ -208,7 +255,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest({})
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise ArchiveError(
             f"manifest {path} is damaged ({error}): restore it from a backup, or remove it "
             "and run `hawk verify`, which says what it can no longer prove"
@@ -220,41 +267,38 @@ def hash_file(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
-def _replace(path: Path, table: pa.Table) -> None:
-    """Write `table` over `path`, with its new hash in the manifest before and after."""
-    facts = dict(read_manifest(path.parent).files)
-    temporary_bytes = _parquet_bytes(table)
-    digest = sha256(temporary_bytes).hexdigest()
-    new = FileFact(table.num_rows, len(temporary_bytes), digest)
-    old = facts.get(path.name, new)
-    facts[path.name] = msgspec.structs.replace(old, pending=digest)
+def _replace(folder: Path, tables: Mapping[str, pa.Table]) -> None:
+    """Write `tables` over the files of `folder`, their hashes in the manifest before and after."""
+    facts = dict(read_manifest(folder).files)
+    contents = {name: _parquet_bytes(table) for name, table in tables.items()}
+    written: dict[str, FileFact] = {}
+    for name, content in contents.items():
+        digest = sha256(content).hexdigest()
+        written[name] = FileFact(tables[name].num_rows, len(content), digest)
+        facts[name] = msgspec.structs.replace(facts.get(name, written[name]), pending=digest)
     durable.step("seal.before_manifest")
-    write_manifest(path.parent, Manifest(dict(sorted(facts.items()))))
-    durable.write_atomic(path, temporary_bytes, name="seal")
-    facts[path.name] = new
-    write_manifest(path.parent, Manifest(dict(sorted(facts.items()))))
+    write_manifest(folder, Manifest(dict(sorted(facts.items()))))
+    for name, content in contents.items():
+        durable.write_atomic(folder / name, content, name="seal")
+    write_manifest(folder, Manifest(dict(sorted({**facts, **written}.items()))))
 
 
 def _settle(folder: Path) -> None:
-    """Bring the manifest in line after a kill: drop removed files, resolve pending hashes."""
+    """Bring the manifest in line after a kill: resolve pending hashes, drop empty promises.
+
+    A file that was sealed and is gone stays listed: that is what `hawk verify` must find.
+    """
     manifest = read_manifest(folder)
     facts: dict[str, FileFact] = {}
     for name, fact in manifest.files.items():
         path = folder / name
         if path.exists() and fact.pending:
-            content = path.read_bytes()
-            rows = pq.read_metadata(path).num_rows
-            facts[name] = FileFact(rows, len(content), sha256(content).hexdigest())
-        elif path.exists():
+            rows = _read_file(path).num_rows
+            facts[name] = FileFact(rows, path.stat().st_size, hash_file(path))
+        elif path.exists() or fact.pending != fact.sha256:
             facts[name] = fact
     if facts != manifest.files:
         write_manifest(folder, Manifest(facts))
-
-
-def _sorted(table: pa.Table) -> pa.Table:
-    table = table.combine_chunks()
-    keys = (id_array(table["id"]), table["seq"].to_numpy(), table["ts_ns"].to_numpy())
-    return table.take(pa.array(np.lexsort(keys)))
 
 
 def _parquet_bytes(table: pa.Table) -> bytes:
@@ -295,10 +339,27 @@ def _encodings(table: pa.Table) -> dict[str, str]:
 
 
 def _read_file(path: Path) -> pa.Table:
+    """Read a sealed file; raise `ArchiveError` unless it is the one that its manifest names.
+
+    Merging into a damaged file would seal the damage under a new hash.
+    """
+    fact = read_manifest(path.parent).files.get(path.name)
     try:
+        if fact and hash_file(path) not in (fact.sha256, fact.pending):
+            raise ArchiveError(f"{path} is not the file that was sealed (SHA-256): restore it")
         return pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise ArchiveError(
             f"cannot read {path}: {str(error).splitlines()[0][:200]}; "
             "run `hawk verify` and restore the file from a backup"
+        ) from error
+
+
+def _read_counter(path: Path) -> Counted:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Counted) if path.exists() else Counted()
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        raise ArchiveError(
+            f"counter {path} cannot be read ({error}): restore it from a backup, or remove it "
+            "to count on from the sealed files"
         ) from error

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.common.checks import ConfigError
@@ -48,6 +49,14 @@ class Settings(BaseSettings):
         None, description="command that starts a container engine, tests only"
     )
 
+    @field_validator("stage")
+    @classmethod
+    def refuse_live(cls, stage: str) -> str:
+        """Refuse the stage that does not exist, beside all other faults."""
+        if stage == "live":
+            raise ValueError("live is not in this release: no code here can send an order")
+        return stage
+
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     """Read the settings; raise `ConfigError` with one line that names every fault."""
@@ -56,9 +65,9 @@ def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     try:
         settings = Settings(_env_file=env_file)  # type: ignore[call-arg]
     except ValidationError as error:
-        faults += [_fault_text(fault["loc"], fault["msg"]) for fault in error.errors()]
-    if settings is not None and settings.stage == "live":
-        faults.append("HAWK_STAGE=live is not in this release: no code here can send an order")
+        faults += [_fault_text(fault) for fault in error.errors()]
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(f"cannot read {env_file}: {error}")
     if faults or settings is None:
         raise ConfigError("; ".join(faults) + "; `hawk config check` lists what is known")
     return settings
@@ -74,10 +83,14 @@ def describe() -> list[tuple[str, str, str]]:
 
 def _unknown_keys() -> list[str]:
     known = {key for key, _, _ in describe()}
-    return sorted(key for key in os.environ if key.startswith(PREFIX) and key not in known)
+    # Upper case, because settings are read whatever their case.
+    named = (key for key in os.environ if key.upper().startswith(PREFIX))
+    return sorted(key for key in named if key.upper() not in known)
 
 
-def _fault_text(place: tuple[int | str, ...], message: str) -> str:
-    key = ".".join(str(part) for part in place).upper()
-    name = key if key.startswith(PREFIX) else f"{PREFIX}{key}"
-    return f"{name}: {message[0].lower()}{message[1:]}"
+def _fault_text(fault: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in fault["loc"]).upper()
+    if fault["type"] == "extra_forbidden":
+        return f"{key} in the settings file is not a known setting"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{key}: {message[0].lower()}{message[1:]}"

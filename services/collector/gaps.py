@@ -29,13 +29,13 @@ class Holes:
 
 def quote_gaps(
     all_markets: Sequence[Market],
-    of_quote: Sequence[Market | None],
+    codes: np.ndarray[Any, np.dtype[np.int64]],
     ts_ns: np.ndarray[Any, np.dtype[np.int64]],
 ) -> Holes:
-    """Return the unobserved intervals of each market's life, given the times of its quotes."""
-    names = [(m.venue, m.market) if m else ("", "") for m in of_quote]
-    index = {(m.venue, m.market): i for i, m in enumerate(all_markets)}
-    codes = np.array([index.get(name, -1) for name in names], np.int64)
+    """Return the unobserved intervals of each market's life, given the times of its quotes.
+
+    `codes` says for each quote which of `all_markets` it is of.
+    """
     order = np.lexsort((ts_ns, codes))
     bounds = np.searchsorted(codes[order], np.arange(len(all_markets) + 1))
     flags = np.zeros(len(ts_ns), np.int64)

@@ -12,10 +12,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from libs.common.archive import safe_name
 from libs.common.events import Event, Market, Resolution, event_id
 from libs.common.pricing import TERMS
-from services.collector.validation import is_name
+from services.collector.validation import TIME_NS_MAX, is_name, is_place
 
 STRIKE_DELAY_NS = 1_000_000_000
 """Kalshi publishes a strike about 0.7 s after the open; one second never looks ahead."""
@@ -57,7 +56,7 @@ def judge_markets(
 
 def _market_fault(row: dict[str, Any]) -> str | None:
     names = ("venue", "market", "series", "underlying", "settlement_rule")
-    if not all(is_name(row[name]) for name in names):
+    if not all(is_name(row[name]) for name in names) or not is_place(row["underlying"]):
         return "bad_name"
     if row["open_ns"] is None or row["close_ns"] is None or row["open_ns"] >= row["close_ns"]:
         return "bad_life"
@@ -71,7 +70,12 @@ def _market_fault(row: dict[str, Any]) -> str | None:
             return "not_finite"
         if value is not None and value <= 0:
             return f"{name.removesuffix('_usd')}_not_positive"
-    safe_name(row["underlying"])
+    # Years 1970 to 2200: beyond, a nanosecond count is damage, and times derived from it overflow.
+    if row["open_ns"] < 0 or row["close_ns"] > TIME_NS_MAX:
+        return "bad_life"
+    known = (row.get("strike_known_ns"), row.get("result_known_ns"))
+    if any(ns is not None and not 0 <= ns <= TIME_NS_MAX for ns in known):
+        return "bad_known_time"
     return None
 
 

@@ -17,22 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from libs.common import columns, durable, sealing
-from libs.common.archive import safe_name
 from libs.common.checks import ArchiveError
 from libs.common.events import (
-    Event,
     Gap,
     Market,
     QuoteSnapshot,
     Resolution,
     SpotSnapshot,
-    event_id,
-    quote_id,
-    set_seq,
 )
-from services.collector import gaps, validation
+from services.collector import gaps, snapshot_tables, validation
 from services.collector.markets import RecordedMarket, judge_markets, market_facts
-from services.collector.validation import ABSENT, Books, Reasons
+from services.collector.validation import Books, Reasons
 
 _TEXT, _INT, _FLOAT = "text", "int64", "float64"
 _LEVELS = "list of float64"
@@ -100,7 +95,16 @@ def import_recording(
     report("quotes", 0.2)
     quotes, holes = _judge_quotes(tables["quotes"], recorded, dropped, flagged)
     report("numbering", 0.5)
-    kinds = _numbered(facts, holes, spot, quotes)
+    # Numbered in this order within an instant (docs/data.md, "Recordings").
+    kinds = snapshot_tables.numbered(
+        {
+            Market: columns.to_table(Market, facts[Market]),
+            Resolution: columns.to_table(Resolution, facts[Resolution]),
+            Gap: columns.to_table(Gap, holes),
+            SpotSnapshot: spot,
+            QuoteSnapshot: quotes,
+        }
+    )
     with durable.writer_lock(root, "collector"):
         new = 0
         for done, (event_type, table) in enumerate(kinds.items()):
@@ -121,6 +125,7 @@ def _read(path: Path, expected: dict[str, str], optional: dict[str, str]) -> pa.
     """Read the named columns of a file and hold them to their types."""
     try:
         table = pq.ParquetFile(path).read()
+        table.validate(full=True)  # text that is not UTF-8 passes the reader unseen
     except (pa.ArrowException, OSError) as error:
         raise ArchiveError(
             f"cannot read {path}: {str(error).splitlines()[0][:160]}; "
@@ -132,6 +137,8 @@ def _read(path: Path, expected: dict[str, str], optional: dict[str, str]) -> pa.
             if name in optional:
                 continue
             raise ArchiveError(f"{path} lacks column {name} ({kind}): see docs/data.md")
+        if table.column_names.count(name) > 1:
+            raise ArchiveError(f"{path} has more than one column {name}")
         found = table.schema.field(name).type
         if table.num_rows and not _fits(found, kind):
             raise ArchiveError(f"{path} column {name} is {found}, expected {kind}")
@@ -163,47 +170,43 @@ def _arrow(kind: str) -> pa.DataType:
     }[kind]
 
 
-def _judge_spot(table: pa.Table, dropped: Counter[str]) -> list[SpotSnapshot]:
-    n = table.num_rows
-    reasons = Reasons(n)
+def _judge_spot(table: pa.Table, dropped: Counter[str]) -> pa.Table:
+    reasons = Reasons(table.num_rows)
     price = table["price_usd"].to_numpy(zero_copy_only=False).astype(float)
     places, sources = table["underlying"].to_pylist(), table["source"].to_pylist()
-    named = [
-        validation.is_name(a) and validation.is_name(b)
-        for a, b in zip(places, sources, strict=True)
-    ]
-    reasons.drop(~np.array(named, bool), "bad_name")
+    is_good = {name: validation.is_place(name) for name in {*places}}
+    is_good_source = {name: validation.is_name(name) for name in {*sources}}
+    reasons.drop(~np.array([is_good[name] for name in places], bool), "bad_name")
+    reasons.drop(~np.array([is_good_source[name] for name in sources], bool), "bad_name")
     reasons.drop(table["ts_ns"].is_null().to_numpy(zero_copy_only=False), "no_time")
     reasons.drop(~np.isfinite(price), "not_finite")
     reasons.drop(price <= 0, "price_not_positive")
-    ts = table["ts_ns"].fill_null(0).to_numpy()
-    seen: set[tuple[int, str, str]] = set()
-    repeated = np.zeros(n, bool)
-    for i in np.flatnonzero(reasons.kept).tolist():
-        key = (int(ts[i]), places[i], sources[i])
-        repeated[i] = key in seen
-        seen.add(key)
-    reasons.drop(repeated, "duplicate")
-    for place in sorted({places[i] for i in np.flatnonzero(reasons.kept).tolist()}):
-        rows = np.flatnonzero(reasons.kept & (np.array(places, object) == place))
-        mask = np.zeros(n, bool)
-        mask[rows] = validation.superseded(ts[rows], [sources[i] for i in rows.tolist()])
+    ts_ns = table["ts_ns"].fill_null(0).to_numpy()
+    # A bad name is not spread into an array: its length would be every row's.
+    place = np.array([name if is_good[name] else "" for name in places], str)
+    source = np.array([name if is_good_source[name] else "" for name in sources], str)
+    reasons.drop(_repeated((price, source, place, ts_ns), reasons.kept), "duplicate")
+    for name in np.unique(place[reasons.kept]).tolist():
+        rows = np.flatnonzero(reasons.kept & (place == name))
+        mask = np.zeros(table.num_rows, bool)
+        mask[rows] = validation.superseded(ts_ns[rows], source[rows])
         reasons.drop(mask, "covered_by_finer_source")
     dropped.update(reasons.counts())
-    kept = np.flatnonzero(reasons.kept).tolist()
-    return [_spot(int(ts[i]), safe_name(places[i]), sources[i], float(price[i])) for i in kept]
+    kept = np.flatnonzero(reasons.kept)
+    return snapshot_tables.spot_table(ts_ns[kept], place[kept], source[kept], price[kept])
 
 
-def _spot(ts_ns: int, underlying: str, source: str, price_usd: float) -> SpotSnapshot:
-    is_index = source.startswith("chainlink")
-    return SpotSnapshot(
-        ts_ns=ts_ns,
-        id=event_id("SpotSnapshot", underlying, source, ts_ns, price_usd),
-        underlying=underlying,
-        source=source,
-        last_usd=None if is_index else price_usd,
-        index_usd=price_usd if is_index else None,
-    )
+def _repeated(keys: Sequence[Any], kept: validation.Bools) -> validation.Bools:
+    """Mark kept rows whose `keys` (last is the most significant) all stood in an earlier row."""
+    rows = np.flatnonzero(kept)
+    columns = [np.asarray(key)[rows] for key in keys]
+    order = np.lexsort(columns)  # stable: of equal rows the first in the file stays first
+    same = np.ones(max(len(rows) - 1, 0), bool)
+    for column in columns:
+        same &= column[order][1:] == column[order][:-1]
+    marked = np.zeros(len(kept), bool)
+    marked[rows[order[1:][same]]] = True
+    return marked
 
 
 def _judge_quotes(
@@ -211,111 +214,41 @@ def _judge_quotes(
     recorded: dict[tuple[str, str], RecordedMarket],
     dropped: Counter[str],
     flagged: Counter[str],
-) -> tuple[list[QuoteSnapshot], list[Gap]]:
-    n = table.num_rows
-    reasons = Reasons(n)
-    keys = list(zip(table["venue"].to_pylist(), table["market"].to_pylist(), strict=True))
-    known = [recorded[key].market if key in recorded else None for key in keys]
-    ts = table["ts_ns"].fill_null(0).to_numpy()
+) -> tuple[pa.Table, list[Gap]]:
+    reasons = Reasons(table.num_rows)
+    markets = [entry.market for entry in recorded.values()]
+    code = _codes(table, list(recorded))
+    ts_ns = table["ts_ns"].fill_null(0).to_numpy()
     reasons.drop(table["ts_ns"].is_null().to_numpy(zero_copy_only=False), "no_time")
-    reasons.drop(np.array([m is None for m in known], bool), "unknown_market")
-    opens = np.array([m.open_ns if m else 0 for m in known], np.int64)
-    closes = np.array([m.close_ns if m else 0 for m in known], np.int64)
+    reasons.drop(code < 0, "unknown_market")
+    opens = np.array([m.open_ns for m in markets] + [0], np.int64)[code]
+    closes = np.array([m.close_ns for m in markets] + [0], np.int64)[code]
     books = _books(table, reasons)
-    reasons.drop((ts < opens) | (ts >= closes), "outside_life")
-    _drop_repeated(keys, ts, books, reasons)
+    reasons.drop((ts_ns < opens) | (ts_ns >= closes), "outside_life")
+    content = [column for matrix in vars(books).values() for column in matrix.T]
+    reasons.drop(_repeated((*content, ts_ns, code), reasons.kept), "duplicate")
+    reasons.drop(_repeated((ts_ns, code), reasons.kept), "contradicts_earlier_row")
     dropped.update(reasons.counts())
     kept = np.flatnonzero(reasons.kept)
     books = Books(*(matrix[kept] for matrix in vars(books).values()))
-    markets = [known[i] for i in kept.tolist()]
-    holes = gaps.quote_gaps([entry.market for entry in recorded.values()], markets, ts[kept])
+    holes = gaps.quote_gaps(markets, code[kept], ts_ns[kept])
     flags = validation.book_flags(books) | holes.flags
     flagged.update(validation.flag_counts(books, flags))
-    return _quotes(markets, ts[kept].tolist(), books, flags.tolist()), holes.gaps
+    quotes = snapshot_tables.quote_table(markets, code[kept], ts_ns[kept], books, flags=flags)
+    return quotes, holes.gaps
+
+
+def _codes(table: pa.Table, keys: list[tuple[str, str]]) -> validation.Ints:
+    """Return per row the place of its (venue, market) in `keys`, -1 where it is not among them."""
+    index = {key: i for i, key in enumerate(keys)}
+    names = zip(table["venue"].to_pylist(), table["market"].to_pylist(), strict=True)
+    return np.fromiter((index.get(name, -1) for name in names), np.int64, table.num_rows)
 
 
 def _books(table: pa.Table, reasons: Reasons) -> Books:
     sides: list[validation.Ints] = []
     for side, is_bid in (("bids", True), ("asks", False)):
-        lists = [table[f"yes_{side}_{what}"].combine_chunks() for what in ("price", "size")]
-        plain = [
-            x.chunk(0) if isinstance(x, pa.ChunkedArray) and x.num_chunks else x for x in lists
-        ]
-        sides += validation.judge_side(plain[0], plain[1], reasons, is_bid=is_bid)
+        prices = pa.concat_arrays(table[f"yes_{side}_price"].chunks)
+        sizes = pa.concat_arrays(table[f"yes_{side}_size"].chunks)
+        sides += validation.judge_side(prices, sizes, reasons, is_bid=is_bid)
     return Books(*sides)
-
-
-def _drop_repeated(
-    keys: Sequence[tuple[str, str]], ts: np.ndarray[Any, Any], books: Books, reasons: Reasons
-) -> None:
-    """Drop a second row of one market and instant: the same again, or a contradiction."""
-    first: dict[tuple[str, str, int], int] = {}
-    same = np.zeros(len(keys), bool)
-    other = np.zeros(len(keys), bool)
-    for i in np.flatnonzero(reasons.kept).tolist():
-        before = first.setdefault((*keys[i], int(ts[i])), i)
-        if before != i:
-            equal = all((m[i] == m[before]).all() for m in vars(books).values())
-            same[i], other[i] = equal, not equal
-    reasons.drop(same, "duplicate")
-    reasons.drop(other, "contradicts_earlier_row")
-
-
-def _quotes(
-    markets: Sequence[Market | None], ts_ns: Sequence[int], books: Books, flags: Sequence[int]
-) -> list[QuoteSnapshot]:
-    quotes = []
-    sides = [
-        [tuple(v for v in row if v != ABSENT) for row in matrix.tolist()]
-        for matrix in vars(books).values()
-    ]
-    for market, ts, flag, *levels in zip(markets, ts_ns, flags, *sides, strict=True):
-        if market is not None:
-            quotes.append(
-                QuoteSnapshot(
-                    ts_ns=ts,
-                    id=quote_id(market.venue, market.market, ts, levels),
-                    venue=market.venue,
-                    market=market.market,
-                    underlying=market.underlying,
-                    yes_bids_price_e4=levels[0],
-                    yes_bids_size_e2=levels[1],
-                    yes_asks_price_e4=levels[2],
-                    yes_asks_size_e2=levels[3],
-                    flags=flag,
-                )
-            )
-    return quotes
-
-
-def _numbered(
-    facts: dict[type[Event], list[Event]],
-    holes: list[Gap],
-    spot: list[SpotSnapshot],
-    quotes: list[QuoteSnapshot],
-) -> dict[type[Event], pa.Table]:
-    """Number the rows of each (underlying, ts_ns) from 0: by type in this order, then by id."""
-    kinds: dict[type[Event], Sequence[Event]] = {
-        Market: facts[Market],
-        Resolution: facts[Resolution],
-        Gap: holes,
-        SpotSnapshot: spot,
-        QuoteSnapshot: quotes,
-    }
-    tagged = [
-        (event.ts_ns, event.underlying, rank, event.id, event)  # type: ignore[attr-defined]
-        for rank, events in enumerate(kinds.values())
-        for event in events
-    ]
-    tagged.sort(key=lambda entry: entry[:4])
-    place: tuple[int, str] | None = None
-    seq = 0
-    for ts_ns, underlying, _, _, event in tagged:
-        seq = seq + 1 if place == (ts_ns, underlying) else 0
-        place = (ts_ns, underlying)
-        set_seq(event, seq)
-    return {t: columns.to_table(t, sorted(e, key=_by_time)) for t, e in kinds.items()}
-
-
-def _by_time(event: Event) -> tuple[int, int, str]:
-    return (event.ts_ns, event.seq, event.id)

@@ -8,15 +8,18 @@ Decision to question: a row with one bad level is dropped whole. Half a book is 
 and nothing downstream could tell.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from libs.common.archive import safe_name
+from libs.common.checks import ArchiveError
+from libs.common.columns import ABSENT
 from libs.common.events import LEVELS_MAX, Flag
 from libs.common.pricing import PRICE_ONE_E4
+from libs.common.streams import CONTROL
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -31,11 +34,11 @@ SIZE_SNAP = 1e-6
 SIZE_MAX = 1e12
 """Contracts; beyond it a size in 1e-2 no longer fits a float's integers, so it is damage."""
 
+TIME_NS_MAX = 7_258_118_400_000_000_000
+"""Start of the year 2200; a later time is damage."""
+
 NAME_LENGTH_MAX = 200
 """Longest venue, market or series name: real ones are below 80; a 10 kB id is an attack."""
-
-ABSENT = -1
-"""Price or size of a level that is not there."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Reasons:
     @property
     def kept(self) -> Bools:
         """Rows without a reason."""
-        return self.codes == 0
+        kept: Bools = self.codes == 0
+        return kept
 
     def counts(self) -> dict[str, int]:
         """Return dropped rows by reason, only reasons that occurred."""
@@ -80,6 +84,7 @@ def judge_side(
     Sizes may be empty where the recorder did not know them; where there is no price they do not
     matter. Rows that break a rule get their reason in `reasons`.
     """
+    reasons.drop(_is_null(prices) | _is_null(sizes), "side_is_null")
     price, n_prices = _matrix(prices)
     size, n_sizes = _matrix(sizes)
     n_sizes = np.where(n_prices == 0, 0, n_sizes)
@@ -123,14 +128,14 @@ def flag_counts(books: Books, flags: Ints) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def superseded(ts_ns: Ints, source: Sequence[str]) -> Bools:
+def superseded(ts_ns: Ints, source: Any) -> Bools:
     """Mark rows of a coarser source whose own interval a finer source covers.
 
     A source's interval is the median distance of its rows; a row of the coarser one stands for the
     interval before it, so one finer row inside (ts - interval, ts] supersedes it.
     """
-    names = np.asarray(source, dtype=object)
-    times = {name: np.sort(ts_ns[names == name]) for name in sorted(set(source))}
+    names = np.asarray(source)
+    times = {name: np.sort(ts_ns[names == name]) for name in np.unique(names).tolist()}
     interval = {n: float(np.median(np.diff(t))) if len(t) > 1 else 0.0 for n, t in times.items()}
     marked = np.zeros(len(ts_ns), bool)
     for name in times:
@@ -150,6 +155,27 @@ def is_name(text: str | None) -> bool:
     (True, False, False)
     """
     return bool(text) and len(text or "") <= NAME_LENGTH_MAX and (text or "").isprintable()
+
+
+def is_place(underlying: str | None) -> bool:
+    """Tell whether `underlying` may name a folder of the archive.
+
+    >>> is_place("BTC-USD"), is_place("../BTC"), is_place("control")
+    (True, False, False)
+    """
+    if underlying is None or underlying == CONTROL:
+        return False
+    try:
+        safe_name(underlying)
+    except ArchiveError:
+        return False
+    return True
+
+
+def _is_null(lists: pa.ListArray) -> Bools:
+    """Mark rows that do not say whether they have this side: empty would be a guess."""
+    mask: Bools = lists.is_null().to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _matrix(lists: pa.ListArray) -> tuple[Floats, Ints]:

@@ -5,8 +5,10 @@ prepared single-row call. The booster is loaded from text in memory that `bundle
 """
 
 import ctypes
+import weakref
 from collections.abc import Callable, Sequence
 from math import nan
+from typing import Any
 
 from libs.common.checks import BundleError
 
@@ -23,10 +25,10 @@ def row_scorer(trees_text: str, n_features: int) -> Callable[[Sequence[float | N
     import lightgbm
 
     try:
-        booster = lightgbm.Booster(model_str=trees_text, params={"num_threads": 1})
+        booster = lightgbm.Booster(model_str=trees_text)
     except lightgbm.basic.LightGBMError as error:
         raise BundleError(f"LightGBM refuses the model text: {error}") from error
-    library = lightgbm.basic._LIB  # the C library that the package itself calls
+    library: Any = lightgbm.basic.__dict__["_LIB"]  # the C library that the package itself calls
     fast = ctypes.c_void_p()
     failed = library.LGBM_BoosterPredictForMatSingleRowFastInit(
         booster._handle,
@@ -54,4 +56,6 @@ def row_scorer(trees_text: str, n_features: int) -> Callable[[Sequence[float | N
 
     # The closure must keep the booster alive: the fast configuration points into it.
     score.__dict__["booster"] = booster
+    # Nobody else frees the configuration; a predictor swaps models for months.
+    weakref.finalize(score, library.LGBM_FastConfigFree, fast)
     return score

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from math import nan
 
 from libs.common.bundle import Bundle
+from libs.common.checks import check
 from libs.common.events import FeatureRow, Forecast, Role, event_id
 from libs.common.model import forecast
 from libs.common.rows import FAIR_VALUE, MID, TIME_LEFT
@@ -25,6 +26,11 @@ class Scorer:
 
     bundle: Bundle
     residual: RowScore | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to serve trees without their scores, or the other way round."""
+        has_trees = self.bundle.formula.rung == "residual"
+        check(has_trees == (self.residual is not None), f"bundle {self.bundle.id} and its trees")
 
     def forecast(self, row: FeatureRow, role: Role = "champion") -> Forecast | None:
         """Return the forecast for `row`, or None where there is nothing to base one on."""

@@ -1,0 +1,6 @@
+"""The simulator: seeded recordings in which the true probability of every quote is known.
+
+`path` draws prices, `markets` lists the contracts on them and what each is truly worth, `flow`
+quotes those contracts, `recording` writes the folder that `hawk import` reads. Nothing here is used
+by the product at run time: it exists so that claims about skill can be checked against the truth.
+"""
