@@ -83,7 +83,9 @@ def run(folder: Path, *, edge: float, seed: int, interval_s: int) -> Run:
     trained = hawk(
         *("train", "--data", archive, "--to", moment), allowed=(EXIT_ACCEPTED, EXIT_REJECTED)
     )
-    scored = hawk("evaluate", "--data", archive, "--bundle", "current", "--from", moment)
+    print(f"edge {edge:g}: {trained['verdict']}: {trained['reason']}", file=sys.stderr)
+    # Without --bundle: the bundle that serves, which is the base model after a rejection.
+    scored = hawk("evaluate", "--data", archive, "--from", moment)
     markets, quotes, truth = (
         pq.read_table(recording / f"{name}.parquet") for name in ("markets", "quotes", "truth")
     )

@@ -50,7 +50,8 @@ FEATURE_PREFIX = "feature."
 
 def level_matrix(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Spread a book-level column to (n, LEVELS_MAX) integers, ABSENT where there is no level."""
-    lists = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+    chunks = column.chunks or [pa.array([], column.type)]
+    lists = pa.concat_arrays(chunks) if len(chunks) > 1 else chunks[0]
     lengths = lists.value_lengths().fill_null(0).to_numpy()
     flat = lists.flatten().to_numpy()
     starts = np.cumsum(lengths) - lengths

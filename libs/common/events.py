@@ -329,11 +329,7 @@ AnyEvent = (
 # msgspec leaves out a default by identity, not by value: the text "open" read from a file is
 # another object than the default "open", and would stand in the body.
 _TEXT_DEFAULTS = {
-    kind: tuple(
-        (field.name, field.default)
-        for field in msgspec.structs.fields(kind)
-        if isinstance(field.default, str)
-    )
+    kind: [(f.name, f.default) for f in msgspec.structs.fields(kind) if isinstance(f.default, str)]
     for kind in EVENT_TYPES
 }
 

@@ -101,7 +101,9 @@ class Columns:
     def divide(a: Value, b: Value) -> Column:
         """Return a / b, NaN where b is zero."""
         quotient: Column = np.divide(a, b)
-        quotient[np.asarray(b) == 0.0] = NAN
+        is_zero = np.asarray(b) == 0.0
+        if is_zero.any():
+            quotient[is_zero] = NAN
         return quotient
 
     @staticmethod
@@ -143,7 +145,21 @@ class Columns:
 
 
 def _map(function: Callable[[float], float], column: Column, defined: npt.NDArray[Any]) -> Column:
-    """Apply a scalar `function` where `defined`; NaN elsewhere."""
+    """Apply a scalar `function` where `defined`, once per run of equal values; NaN elsewhere."""
+    # Rows of one instant stand together: a function of time is the same for all of them.
+    is_new = np.empty(len(column), np.bool_)
+    is_new[:1] = True
+    np.not_equal(column[1:], column[:-1], out=is_new[1:])
+    first = np.flatnonzero(is_new)
+    if 2 * len(first) < len(column):
+        lengths = np.diff(first, append=len(column))
+        return np.repeat(_map_all(function, column[first], defined[first]), lengths)
+    return _map_all(function, column, defined)
+
+
+def _map_all(
+    function: Callable[[float], float], column: Column, defined: npt.NDArray[Any]
+) -> Column:
     if defined.all():
         return np.fromiter(map(function, column.tolist()), np.float64, len(column))
     mapped = np.full(len(column), NAN)

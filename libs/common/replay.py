@@ -197,8 +197,9 @@ class Replay:
         else:
             for kind, outputs in made.items():
                 digest = self.digests[kind]
-                # Stable: within an underlying the order of its stream.
-                for output in sorted(outputs, key=lambda e: getattr(e, "underlying", "")):
+                # Stable, so that within an underlying the order of its stream stays. The time
+                # stands first because a trader's skip may carry an earlier, due time.
+                for output in sorted(outputs, key=_digest_key):
                     digest.add(body(output))
         return sum(len(outputs) for outputs in made.values())
 
@@ -268,6 +269,10 @@ def read_checkpoint(root: Path) -> Checkpoint | None:
     if sha256(bytes(checkpoint.trader)).hexdigest() != checkpoint.trader_sha256:
         raise ArchiveError(f"ledger {path} is damaged: the trader's state does not fit its hash")
     return checkpoint
+
+
+def _digest_key(event: Event) -> tuple[int, str]:
+    return (event.ts_ns, getattr(event, "underlying", None) or "")
 
 
 def _by_instant(events: Iterable[Event]) -> Iterator[tuple[int, list[Event]]]:

@@ -52,8 +52,8 @@ COUNTER = "counter.json"
 class Counted(msgspec.Struct, frozen=True, order=True):
     """The last sequence number and entry millisecond that a writer gave."""
 
-    seq: int = 0
-    entry_ms: int = 0
+    seq: int
+    entry_ms: int
 
 
 class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,8 +152,9 @@ class StreamWriter:
                 folder = folder_of(self._root, event_type, self._underlying, hour_ns)
                 with self._folder_lock():
                     put_rows(folder, f"{hour_of(hour_ns)}{self._suffix}.parquet", table)
-        counter = msgspec.json.encode(self._counted)
-        durable.write_atomic(self._folder / COUNTER, counter, name="counter")
+        counter = self._folder / COUNTER
+        counted = max([_read_counter(counter), *map(_counted, entries)])
+        durable.write_atomic(counter, msgspec.json.encode(counted), name="counter")
         durable.step("seal.before_remove")
         path.unlink()
         durable.sync_folder(path.parent)
@@ -169,12 +170,11 @@ class StreamWriter:
         """Return what was counted to: by the counter and the journals, else the sealed files."""
         last = _read_counter(self._folder / COUNTER)
         for path in self._folder.glob("*.journal"):
-            for entry in read_journal(path).entries:
-                last = max(last, Counted(entry.event.seq, entry.entry_ms))
+            last = max([last, *map(_counted, read_journal(path).entries)])
         return last if last.seq else self._last_sealed()
 
     def _last_sealed(self) -> Counted:
-        last = Counted()
+        last = Counted(0, 0)
         archive = Archive(self._root)
         for event_type in self._stream.types:
             if event_type is Tick:
@@ -355,9 +355,15 @@ def _read_file(path: Path) -> pa.Table:
         ) from error
 
 
+def _counted(entry: Entry) -> Counted:
+    return Counted(entry.event.seq, entry.entry_ms)
+
+
 def _read_counter(path: Path) -> Counted:
+    if not path.exists():
+        return Counted(0, 0)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Counted) if path.exists() else Counted()
+        return msgspec.json.decode(path.read_bytes(), type=Counted)
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise ArchiveError(
             f"counter {path} cannot be read ({error}): restore it from a backup, or remove it "

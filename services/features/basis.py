@@ -26,8 +26,8 @@ CONTRIBUTIONS_MIN = 3
 CONTRIBUTION_AGE_NS_MAX = DAY_NS
 
 SHRINKAGE = 4
-"""Pseudo-windows at 0: the mean of n windows counts n / (n + 4). On 30 recorded windows 0 to 4 differ
-by 0.001 Brier, which is noise; the shrinkage guards the first hours of an archive."""
+"""Pseudo-windows at 0: the mean of n windows counts n / (n + 4). On 30 recorded windows 0 to 4
+differ by 0.001 Brier, which is noise; the shrinkage guards the first hours of an archive."""
 
 BASIS_SHARE_MAX = 100
 """A difference above 1/100 of the price is not a basis: the strike was no average of the open."""

@@ -39,7 +39,7 @@ from services.features.inputs import (
     Venue,
     contract,
 )
-from services.features.settlement_columns import Rows, Strike, missing, put, settlement_inputs
+from services.features.settlement_columns import Rows, Strike, merged, settlement_inputs
 from services.features.spot_columns import spot_of
 from services.features.table_columns import (
     Floats,
@@ -89,6 +89,8 @@ class _Quotes(NamedTuple):
     key: Ints
     flags: Ints
     market: Ints
+    open_ns: Ints
+    close_ns: Ints
 
 
 def build_rows(markets: pa.Table, spot: pa.Table, quotes: pa.Table) -> pa.Table:
@@ -105,7 +107,7 @@ def build_rows(markets: pa.Table, spot: pa.Table, quotes: pa.Table) -> pa.Table:
     books = sides(rows.table)
     price, settlement, venue = _spot_inputs(of_spot, known, rows)
     inputs = Inputs(
-        clock=_clock(rows, known),
+        clock=_clock(rows),
         contract=Contract._make(_of_market(rows, column, np.nan) for column in known.contract),
         book=book_inputs(rows.table, books, rows.ts, rows.key),
         price=price,
@@ -182,44 +184,41 @@ def _quotes(part: _Part, key: Ints, known: _Markets) -> _Quotes:
     if len(known.ts):
         market = np.where(known.ts[market] >= ts - MARKET_AGE_NS_MAX, market, -1)
     flags = ints(part.table, "flags")
-    return _Quotes(part.table, ts, part.rank, part.place, key, flags, market)
+    lives = [np.append(column, 0)[market] for column in (known.open_ns, known.close_ns)]
+    return _Quotes(part.table, ts, part.rank, part.place, key, flags, market, *lives)
 
 
 def _of_market(rows: _Quotes, column: Any, default: float) -> Any:
     """Return a column of `_Markets` by quote, `default` where the market is unknown."""
-    if not len(column):
-        return np.full(len(rows.ts), default)
-    return np.where(rows.market >= 0, column[rows.market], default)
+    # Row -1 is the last: the default stands there, and one look-up serves both cases.
+    return np.append(column, np.array([default], column.dtype))[rows.market]
 
 
 def _spot_inputs(spot: _Part, known: _Markets, rows: _Quotes) -> tuple[Price, Settlement, Venue]:
     """Return the inputs that depend on spot, one underlying after the other."""
-    n = len(rows.ts)
-    price, settlement, venue = missing(Price, n), missing(Settlement, n), missing(Venue, n)
+    n, found = len(rows.ts), []
     for place in np.unique(rows.place).tolist():
         of_spot, at = np.flatnonzero(spot.place == place), np.flatnonzero(rows.place == place)
         observed = spot_of(spot.table.take(pa.array(of_spot)), spot.rank[of_spot])
-        found = settlement_inputs(
-            observed,
-            _rows(rows, known, at, observed.feeds),
-            known.rules.names,
-            _strikes(known, place),
-        )
-        put(price, at, found[0])
-        put(settlement, at, found[1])
-        put(venue, at, found[2])
-    return price, settlement, venue
+        own = _rows(rows, known, at, observed.feeds)
+        names, strikes = known.rules.names, _strikes(known, place)
+        found.append((at, settlement_inputs(observed, own, names, strikes)))
+    return (
+        merged(Price, n, [(at, groups[0]) for at, groups in found]),
+        merged(Settlement, n, [(at, groups[1]) for at, groups in found]),
+        merged(Venue, n, [(at, groups[2]) for at, groups in found]),
+    )
 
 
 def _rows(rows: _Quotes, known: _Markets, at: Ints, feeds: list[str]) -> Rows:
     """Return what the choice of S needs of the quotes `at`."""
     own = [RULES[name].feed if name in RULES else NO_FEED for name in known.rules.names]
     codes = np.array([*(feeds.index(f) if f in feeds else -1 for f in own), -1], np.int64)
-    rule = _of_market(rows, known.rules.codes[0], -1)[at].astype(np.int64)
+    rule = _of_market(rows, known.rules.codes[0], -1)[at]
     return Rows(
         ts=rows.ts[at],
         rank=rows.rank[at],
-        close_ns=_of_market(rows, known.close_ns, 0)[at].astype(np.int64),
+        close_ns=rows.close_ns[at],
         is_average=_of_market(rows, known.contract.is_average, np.nan)[at] == 1.0,
         rule=rule,
         settle=codes[rule],
@@ -242,24 +241,19 @@ def _strikes(known: _Markets, place: int) -> list[Strike]:
     return strikes
 
 
-def _clock(rows: _Quotes, known: _Markets) -> Clock:
-    has = rows.market >= 0
-    open_ns = _of_market(rows, known.open_ns, 0).astype(np.int64)
-    close_ns = _of_market(rows, known.close_ns, 0).astype(np.int64)
-    spans = (close_ns - rows.ts, rows.ts - open_ns, close_ns - open_ns)
-    seconds = [np.where(has, span / 1e9, np.nan) for span in spans]
+def _clock(rows: _Quotes) -> Clock:
+    spans = (rows.close_ns - rows.ts, rows.ts - rows.open_ns, rows.close_ns - rows.open_ns)
+    seconds = [np.where(rows.market >= 0, span / 1e9, np.nan) for span in spans]
     return Clock._make((*seconds, (rows.ts % DAY_NS) / 1e9))
 
 
-def _unusable(rows: _Quotes, known: _Markets, books: Sides) -> pa.Array:
+def _unusable(rows: _Quotes, books: Sides) -> pa.Array:
     """Return the first reason of UNUSABLE that holds, null where none does."""
-    open_ns = _of_market(rows, known.open_ns, 0).astype(np.int64)
-    close_ns = _of_market(rows, known.close_ns, 0).astype(np.int64)
-    bid, ask, flags = books.bids[:, 0], books.asks[:, 0], rows.flags
+    bid, ask, flags = books.bids[0], books.asks[0], rows.flags
     two_sided = (bid != ABSENT) & (ask != ABSENT)
     reasons = (
         rows.market < 0,
-        (rows.ts < open_ns) | (rows.ts >= close_ns),
+        (rows.ts < rows.open_ns) | (rows.ts >= rows.close_ns),
         (two_sided & (bid > ask)) | (flags & IS_CROSSED != 0),
         ((two_sided & (bid == ask)) | (flags & IS_LOCKED != 0)) & (flags & IS_COARSE == 0),
         flags & IS_STALE != 0,
@@ -277,8 +271,8 @@ def _names(codes: Ints, names: list[str]) -> pa.Array:
 def _table(rows: _Quotes, known: _Markets, books: Sides, values: Mapping[str, Floats]) -> pa.Table:
     """Assemble the rows; an unknown market has series "" and a life of 0, as in `FeatureRow`."""
     table, n = rows.table, len(known.series.names)
-    series = _of_market(rows, known.series.codes[0], n).astype(np.int64)
-    bid, ask = books.bids[:, 0], books.asks[:, 0]
+    series = _of_market(rows, known.series.codes[0], n)
+    bid, ask = books.bids[0], books.asks[0]
     columns = {
         "ts_ns": pa.array(rows.ts),
         "quote_id": table.column("id"),
@@ -286,12 +280,12 @@ def _table(rows: _Quotes, known: _Markets, books: Sides, values: Mapping[str, Fl
         "market": table.column("market").dictionary_encode(),
         "series": _names(series, [*known.series.names, ""]),
         "underlying": table.column("underlying").dictionary_encode(),
-        "open_ns": pa.array(_of_market(rows, known.open_ns, 0).astype(np.int64)),
-        "close_ns": pa.array(_of_market(rows, known.close_ns, 0).astype(np.int64)),
+        "open_ns": pa.array(rows.open_ns),
+        "close_ns": pa.array(rows.close_ns),
         "bid_e4": pa.array(bid, pa.int32(), mask=bid == ABSENT),
         "ask_e4": pa.array(ask, pa.int32(), mask=ask == ABSENT),
         "flags": pa.array(rows.flags, pa.int32()),
-        "unusable": _unusable(rows, known, books),
+        "unusable": _unusable(rows, books),
     }
     arrays = [columns[field.name].cast(field.type) for field in ROW_COLUMNS]
     arrays += [pa.array(column, mask=~np.isfinite(column)) for column in values.values()]

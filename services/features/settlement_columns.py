@@ -62,11 +62,6 @@ class _Contributions(NamedTuple):
     difference: list[int]
 
 
-def missing(group: type[Group], n: int) -> Group:
-    """Return `group` with `n` rows, all missing."""
-    return group._make(np.full(n, np.nan) for _ in group._fields)
-
-
 def settlement_inputs(
     spot: Spot, rows: Rows, rules: Sequence[str], strikes: Sequence[Strike]
 ) -> tuple[Price, Settlement, Venue]:
@@ -77,12 +72,13 @@ def settlement_inputs(
     chosen = _fresh_index(feeds, rows)
     is_index = chosen >= 0
     chosen = np.where(is_index, chosen, venue_feed)
-    price, prints = missing(Price, n), np.zeros(n)
+    prices, prints = [], np.zeros(n)
     for code, feed in enumerate(feeds):
         at = np.flatnonzero(chosen == code)
         if len(at):
-            put(price, at, feed.prices(rows.rank[at], rows.ts[at]))
+            prices.append((at, feed.prices(rows.rank[at], rows.ts[at])))
             _put_prints(prints, feed, rows, at)
+    price = merged(Price, n, prices)
     usd, variance = _basis(feeds, rows, venue_feed, _contributions(feeds, rules, strikes))
     settled_on = (chosen == rows.settle) | (chosen < 0)
     compares = is_index & (venue_feed >= 0) & (venue_feed != chosen)
@@ -100,10 +96,15 @@ def settlement_inputs(
     return price, settlement, _venue_inputs(spot, feeds, rows, (venue_at, venue_feed))
 
 
-def put(group: Group, at: Ints, values: Group) -> None:
-    """Write the columns of `values` to the rows `at` of `group`."""
-    for target, column in zip(group, values, strict=True):
-        target[at] = column
+def merged(group: type[Group], n: int, parts: Sequence[tuple[Ints, Group]]) -> Group:
+    """Return `n` rows of `group` from parts with their places; missing where there is none."""
+    if len(parts) == 1 and len(parts[0][0]) == n:
+        return parts[0][1]
+    whole = group._make(np.full(n, np.nan) for _ in group._fields)
+    for at, part in parts:
+        for target, column in zip(whole, part, strict=True):
+            target[at] = column
+    return whole
 
 
 def _venue(spot: Spot, rows: Rows) -> tuple[Ints, Ints]:
@@ -191,10 +192,11 @@ def _basis(
 def _venue_inputs(spot: Spot, feeds: Sequence[Feed], rows: Rows, venue: tuple[Ints, Ints]) -> Venue:
     """Return the venue's book at its newest price, and its taker flow."""
     position, venue_feed = venue
-    inputs = missing(Venue, len(rows.ts))
+    parts = []
     for code, feed in enumerate(feeds):
         at = np.flatnonzero(venue_feed == code)
         if len(at):
             book = (column[position[at]] for column in spot.book)
-            put(inputs, at, Venue._make((*book, *feed.flows(rows.rank[at], rows.ts[at]))))
-    return inputs
+            flows = feed.flows(rows.rank[at], rows.ts[at])
+            parts.append((at, Venue._make((*book, *flows))))
+    return merged(Venue, len(rows.ts), parts)

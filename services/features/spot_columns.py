@@ -139,30 +139,26 @@ class Feed:
         """Return how many observations each rank knows."""
         return np.searchsorted(self.rank, rank)
 
-    def age_ns(self, known: Ints, now_ns: Ints) -> Ints:
-        """Return the age of the newest of `known` observations, the largest int64 if none."""
-        at = np.maximum(known - 1, 0)
-        if not len(self.ts):
-            return np.full(len(known), np.iinfo(np.int64).max)
-        return np.where(known > 0, now_ns - self.ts[at] + self.age[at], np.iinfo(np.int64).max)
-
     def prices(self, rank: Ints, now_ns: Ints) -> Price:
         """Return the inputs that this feed gives as S to rows that know an observation."""
-        at = self.known(rank) - 1
-        return Price._make(
-            (
-                self.price[at] / 1e6,
-                (now_ns - self.ts[at] + self.age[at]) / 1e9,
-                *(column[at] for column in self.momentum),
-                *_window(self.long, rank, now_ns, VOL_15M),
-                *_window(self.long, rank, now_ns, VOL_60M),
-                *_window(self.short, rank, now_ns, VOL_SHORT),
-            )
+        known = self.known(rank)
+        first, runs = _runs(known, now_ns)
+        rank, now_ns, at = rank[first], now_ns[first], known[first] - 1
+        columns = (
+            self.price[at] / 1e6,
+            (now_ns - self.ts[at] + self.age[at]) / 1e9,
+            *(column[at] for column in self.momentum),
+            *_window(self.long, rank, now_ns, VOL_15M),
+            *_window(self.long, rank, now_ns, VOL_60M),
+            *_window(self.short, rank, now_ns, VOL_SHORT),
         )
+        return Price._make(np.repeat(column, runs) for column in columns)
 
     def flows(self, rank: Ints, now_ns: Ints) -> list[Floats]:
         """Return buy and sell volume (1e-8) per FLOW window, NaN where a snapshot had none."""
         end, volumes = self.known(rank), []
+        first, runs = _runs(end, now_ns)
+        end, now_ns = end[first], now_ns[first]
         for window_ns in FLOW_NS:
             start = np.minimum(np.searchsorted(self.ts, now_ns - window_ns, side="right"), end)
             whole = (start < end) & (self.no_volume[end] == self.no_volume[start])
@@ -170,7 +166,7 @@ class Feed:
                 np.where(whole, total[end] - total[start], np.nan)
                 for total in (self.buy, self.sell)
             ]
-        return volumes
+        return [np.repeat(volume, runs) for volume in volumes]
 
     def prints_e6(self, end_ns: Ints) -> tuple[Ints, Mask]:
         """Return running sums of the 60 prints up to each `end_ns`, and which are all known.
@@ -202,6 +198,17 @@ class Feed:
             np.where(at >= 0, self.log - self.log[at], np.nan),
             np.where(at >= 0, self.ts - self.ts[at], np.nan),
         )
+
+
+def _runs(known: Ints, now_ns: Ints) -> tuple[Ints, Ints]:
+    """Return the first row of each run that knows the same at the same time, and run lengths.
+
+    Quotes of one instant share all of a feed's inputs, and they stand together.
+    """
+    is_new = np.ones(len(known), np.bool_)
+    is_new[1:] = (known[1:] != known[:-1]) | (now_ns[1:] != now_ns[:-1])
+    first = np.flatnonzero(is_new)
+    return first, np.diff(first, append=len(known))
 
 
 def _running(amounts: Ints) -> Ints:

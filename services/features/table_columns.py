@@ -68,8 +68,9 @@ def ranks(tables: Sequence[pa.Table], underlyings: Sequence[Ints]) -> list[Ints]
     ts = np.concatenate([ints(table, "ts_ns") for table in tables])
     seq = np.concatenate([ints(table, "seq") for table in tables])
     place = np.concatenate(list(underlyings))
-    order = np.lexsort((seq, place, ts))
-    tied = (np.diff(ts[order]) == 0) & (np.diff(place[order]) == 0) & (np.diff(seq[order]) == 0)
+    within = place * (int(seq.max(initial=0)) + 1) + seq
+    order = np.lexsort((within, ts))
+    tied = (np.diff(ts[order]) == 0) & (np.diff(within[order]) == 0)
     if tied.any():
         ids = np.concatenate([id_array(table.column("id")) for table in tables])
         order = np.lexsort((ids, seq, place, ts))
@@ -112,67 +113,77 @@ def look_back(times: Ints, now_ns: Ints, horizon: Horizon) -> Ints:
 
 
 class Sides(NamedTuple):
-    """Both sides of the quotes' books, (n, LEVELS_MAX), ABSENT where there is no level."""
+    """Both sides of the quotes' books: per level, best first, ABSENT where there is none."""
 
-    bids: Ints
-    bid_sizes: Ints
-    asks: Ints
-    ask_sizes: Ints
+    bids: list[Ints]
+    bid_sizes: list[Ints]
+    asks: list[Ints]
+    ask_sizes: list[Ints]
 
 
 def sides(quotes: pa.Table) -> Sides:
     """Return the book sides of a quote table."""
     names = ("yes_bids_price_e4", "yes_bids_size_e2", "yes_asks_price_e4", "yes_asks_size_e2")
-    return Sides(*(level_matrix(quotes.column(name)) for name in names))
+    matrices = (level_matrix(quotes.column(name)) for name in names)
+    return Sides(*(list(np.ascontiguousarray(matrix.T)) for matrix in matrices))
 
 
 def book_inputs(quotes: pa.Table, books: Sides, ts: Ints, keys: Ints) -> Book:
     """Return the market-book inputs of quotes sorted by rank; `keys` tells markets apart."""
-    bid, ask = books.bids[:, 0], books.asks[:, 0]
-    bid_size, ask_size = books.bid_sizes[:, 0], books.ask_sizes[:, 0]
-    has_bids = _is_sized(books.bids, books.bid_sizes)
-    has_asks = _is_sized(books.asks, books.ask_sizes)
-    near_bids = (books.bids >= bid[:, None] - NEAR_E4) & (books.bids != ABSENT)
-    near_asks = (books.asks <= ask[:, None] + NEAR_E4) & (books.asks != ABSENT)
+    bid, ask = books.bids[0], books.asks[0]
+    bid_size, ask_size = books.bid_sizes[0], books.ask_sizes[0]
+    has_bid, has_ask = bid != ABSENT, ask != ABSENT
+    has_bids = has_bid & _is_sized(books.bids, books.bid_sizes)
+    has_asks = has_ask & _is_sized(books.asks, books.ask_sizes)
+    near_bids = [bid - price <= NEAR_E4 for price in books.bids]
+    near_asks = [price - ask <= NEAR_E4 for price in books.asks]
     near = _sum(books.bid_sizes, near_bids) + _sum(books.ask_sizes, near_asks)
-    touches = _touches(bid, ask, ts, keys)
     return Book(
-        _floats(bid, bid != ABSENT),
-        _floats(ask, ask != ABSENT),
-        _floats(bid_size, (bid != ABSENT) & (bid_size != ABSENT)),
-        _floats(ask_size, (ask != ABSENT) & (ask_size != ABSENT)),
-        _floats(_sum(books.bid_sizes, books.bids != ABSENT), has_bids),
-        _floats(_sum(books.ask_sizes, books.asks != ABSENT), has_asks),
+        _floats(bid, has_bid),
+        _floats(ask, has_ask),
+        _floats(bid_size, has_bid & (bid_size != ABSENT)),
+        _floats(ask_size, has_ask & (ask_size != ABSENT)),
+        _floats(_sum(books.bid_sizes), has_bids),
+        _floats(_sum(books.ask_sizes), has_asks),
         _floats(near, has_bids & has_asks),
         floats(quotes, "last_price_e4"),
         np.maximum(ints(quotes, "age_ns"), 0) / 1e9,
-        *touches,
+        *_touches((bid, ask), ts, keys),
     )
 
 
-def _is_sized(prices: Ints, sizes: Ints) -> Mask:
-    """Tell which sides have levels and a size for each."""
-    has: Mask = ((prices != ABSENT) == (sizes != ABSENT)).all(axis=1) & (prices[:, 0] != ABSENT)
+def _is_sized(prices: Sequence[Ints], sizes: Sequence[Ints]) -> Mask:
+    """Tell which sides have a size for each level and no more."""
+    has = np.ones(len(prices[0]), np.bool_)
+    for price, size in zip(prices, sizes, strict=True):
+        has &= (price != ABSENT) == (size != ABSENT)
     return has
 
 
-def _sum(sizes: Ints, mask: Mask) -> Ints:
-    # Integers: the order of a sum over levels cannot matter.
-    total: Ints = np.where(mask, sizes, 0).sum(axis=1)
+def _sum(sizes: Sequence[Ints], masks: Sequence[Mask] | None = None) -> Ints:
+    """Sum the sizes of the levels that are there (and in `masks`); integers, so order is free."""
+    total = np.zeros(len(sizes[0]), np.int64)
+    for level, size in enumerate(sizes):
+        present = np.maximum(size, 0)
+        total += present if masks is None else present * masks[level]
     return total
 
 
 def _floats(values: Ints, defined: Mask) -> Floats:
-    return np.where(defined, values, np.nan)
+    floats_ = values.astype(np.float64)
+    if not defined.all():
+        floats_[~defined] = np.nan
+    return floats_
 
 
-def _touches(bid: Ints, ask: Ints, ts: Ints, keys: Ints) -> list[Floats]:
+def _touches(touch: tuple[Ints, Ints], ts: Ints, keys: Ints) -> list[Floats]:
     """Return bid + ask of the same market one MID_CHANGE horizon ago, NaN where unknown.
 
     All markets are looked up at once on one axis: each market's life is shifted behind the life
     before it. The axis is as long as all lives together: 1e4 markets of a week fit in int64.
     """
-    order = np.argsort(keys, kind="stable")
+    bid, ask = touch
+    order = np.argsort(keys.astype(np.int32), kind="stable")
     counted = order[((bid != ABSENT) & (ask != ABSENT) & (bid <= ask))[order]]
     found = [np.full(len(ts), np.nan) for _ in MID_CHANGE]
     if not len(counted):
@@ -186,12 +197,12 @@ def _touches(bid: Ints, ask: Ints, ts: Ints, keys: Ints) -> list[Floats]:
     has = keys[counted[first]][of_key] == keys
     shift, end = offset[of_key] - start[of_key], (offset + life)[of_key]
     axis = ts[counted] + shift[counted]
-    for horizon, touch in zip(MID_CHANGE, found, strict=True):
+    for horizon, column in zip(MID_CHANGE, found, strict=True):
         rows = order[(has & (ts - horizon.ns >= start[of_key]))[order]]
         # A quote may outlive the last one counted of its market by more than the horizon.
         then_ns = np.minimum(ts - horizon.ns + shift, end)[rows]
         at = np.searchsorted(axis, then_ns, side="right") - 1
         then = counted[at]
         recent = ts[then] >= ts[rows] - horizon.oldest_ns
-        touch[rows[recent]] = (bid[then] + ask[then])[recent]
+        column[rows[recent]] = (bid[then] + ask[then])[recent]
     return found

@@ -35,7 +35,7 @@ class Account:
         self.ledger = Ledger(settings.capital_e6)
         self.orders: dict[str, Order] = {}
         self._order_times_ns: list[int] = []
-        self._order_times_max = settings.orders_per_minute_max
+        self._settings = settings
         self._day = 0
         self._day_realised_e6 = 0
         self._peak_e6 = 0
@@ -70,7 +70,7 @@ class Account:
         """Note an order for the pace limit and, if it is sent, as exposure until it is finished."""
         self._order_times_ns.append(order.ts_ns)
         # Only as many as the limit counts matter.
-        del self._order_times_ns[: -self._order_times_max]
+        del self._order_times_ns[: -self._settings.orders_per_minute_max]
         if is_sent:
             self.orders[order.id] = order
 
@@ -87,6 +87,13 @@ class Account:
     def forgive_drawdown(self) -> None:
         """Measure the drawdown from here on: a person has looked and said resume."""
         self._peak_e6 = self.ledger.realised_e6()
+
+    def stop(self) -> str | None:
+        """Return the loss limit that has stopped all trading, by its name in LIMITS, or None."""
+        realised_e6 = self.ledger.realised_e6()
+        if self._day_realised_e6 - realised_e6 >= self._settings.loss_day_e6_max:
+            return "loss_day"
+        return "drawdown" if self._peak_e6 - realised_e6 >= self._settings.drawdown_e6_max else None
 
     def positions_of(self, venue: str, market: str) -> list[Key]:
         """Return the keys of the open positions in a market, in order of strategy."""

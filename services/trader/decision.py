@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from libs.common.events import FeeSchedule, Forecast, Market, Order, QuoteSnapshot, event_id
+from libs.common.events import (
+    FeeSchedule,
+    Flag,
+    Forecast,
+    Market,
+    Order,
+    QuoteSnapshot,
+    event_id,
+)
 from libs.common.pricing import Terms
 from services.trader.limits import Exposure, Situation, TraderSettings, breach, headroom, veto
 from services.trader.paper import Level, is_sound, reachable_e2
@@ -26,6 +34,11 @@ from services.trader.strategies import (
 
 STATUSES = ("open", "active")
 """Market statuses in which the venue takes orders (Kalshi says active, the import says open)."""
+
+COARSE = "coarse"
+"""The reason of a row that only a recorder's rounding spoils; the next one may be sound."""
+
+_COARSE = int(Flag.COARSE)
 
 
 class Chance(NamedTuple):
@@ -56,7 +69,7 @@ def unusable(forecast: Forecast, market: Market, quote: QuoteSnapshot | None) ->
     if not bids or not asks:
         return "one_sided"
     if not is_sound(quote):
-        return "unsound_book"
+        return COARSE if quote.flags & _COARSE else "unsound_book"
     if len(bids) != len(quote.yes_bids_size_e2) or len(asks) != len(quote.yes_asks_size_e2):
         return "unknown_sizes"
     if forecast.bid_e4 != bids[0] or forecast.ask_e4 != asks[0]:

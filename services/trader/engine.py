@@ -34,7 +34,7 @@ from libs.common.pricing import TERMS
 from libs.common.streams import CONTROL
 from services.trader.account import MINUTE_NS, Account
 from services.trader.controls import Halts, control_of
-from services.trader.decision import Chance, best_offer, decide, situation_of, unusable
+from services.trader.decision import COARSE, Chance, best_offer, decide, situation_of, unusable
 from services.trader.execution import attempt, ending, skip
 from services.trader.ledger import Ledger, Position
 from services.trader.limits import SECOND_NS, Situation, TraderSettings
@@ -290,7 +290,14 @@ class TraderEngine:
             return ()
         state.decided_ns = event.ts_ns
         market, quote = state.market, state.quote
-        reason = state.closed() or unusable(event, market, quote)
+        # What stops everything comes first, though the limits ask again: its reason then stays the
+        # same from row to row, and a stopped trader is quiet.
+        reason = (
+            state.closed()
+            or self._halts.reason(event.venue, market.underlying)
+            or self._account.stop()
+            or unusable(event, market, quote)
+        )
         if reason is not None or quote is None or market.fee is None:
             return self._note_all(state, event, reason or "no_quote")
         offer = best_offer(event, quote, market.fee)
@@ -354,7 +361,9 @@ class TraderEngine:
         self, state: MarketState, forecast: Forecast, strategy: str, reason: str
     ) -> Sequence[Event]:
         """Say why there is no order, if the reason is another than before."""
-        if reason in QUIET or state.reasons.get(strategy) == reason:
+        known = state.reasons.get(strategy)
+        # One recorded row in eight is coarse on Kalshi: it interrupts a reason, it is none.
+        if reason in QUIET or known == reason or (reason == COARSE and known is not None):
             return ()
         state.reasons[strategy] = reason
         return (

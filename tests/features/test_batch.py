@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.common import columns
-from libs.common.events import Market, QuoteSnapshot, SpotSnapshot
+from libs.common.events import Market, QuoteSnapshot, SpotSnapshot, event_id, order_key
 from libs.common.rows import FEATURE_SET_KEY, ROW_COLUMNS, feature_names
 from services.features.batch import build_rows
 from services.features.catalog import FEATURE_SET, NAMES
-from tests.features.worlds import SERIES, World, batch, record, row_bytes, stream_all, table_bytes
+from tests.features.worlds import SECOND, SERIES, START, World, batch, record, row_bytes, stream_all, table_bytes
 
 SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORLDS = st.builds(
@@ -66,6 +66,26 @@ def test_deleting_the_future_changes_no_past_row(world: World, share: float) -> 
     past = events[: int(len(events) * share)]
     whole, cut = table_bytes(batch(events)), table_bytes(batch(past))
     assert whole[: len(cut)] == cut
+
+
+def test_a_market_whose_book_lost_a_side_finds_no_mid_of_another_market() -> None:
+    def quote(market: str, at_s: int, *, asks: tuple[int, ...] = (5_000,)) -> QuoteSnapshot:
+        return QuoteSnapshot(
+            ts_ns=START + at_s * SECOND,
+            id=event_id(market, at_s),
+            venue="kalshi",
+            market=market,
+            underlying="BTC-USD",
+            yes_bids_price_e4=(4_800,),
+            yes_asks_price_e4=asks,
+        )
+
+    # Market a's last two-sided quote is long past when b's life begins on the same axis.
+    events = [quote("a", 0), quote("a", 100, asks=()), quote("b", 80), quote("a", 200)]
+    events.sort(key=order_key)
+    made = batch([*events])
+    assert table_bytes(made) == [row_bytes(row) for row in stream_all(events)]
+    assert made["mid_change_15s"].to_pylist() == [None] * 4
 
 
 def test_row_order_and_chunks_of_the_tables_do_not_matter() -> None:

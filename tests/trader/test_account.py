@@ -1,5 +1,7 @@
 """The account: exposure counts what is held and what may still be bought."""
 
+import msgspec
+
 from libs.common.events import Fill, event_id
 from services.trader.account import DAY_NS, Account
 from services.trader.limits import Exposure, TraderSettings
@@ -94,6 +96,17 @@ def test_the_drawdown_is_measured_from_the_best_moment() -> None:
     own.settle(KEY, "no")
     assert seen(own).drawdown_e6 == 5_680_000
     assert seen(own).loss_day_e6 == 5_680_000 - 4_320_000
+
+
+def test_a_loss_limit_that_is_reached_stops_everything() -> None:
+    for name in ("loss_day_e6_max", "drawdown_e6_max"):
+        for limit_e6, reason in ((5_680_000, name.removesuffix("_e6_max")), (5_680_001, None)):
+            own = Account(msgspec.structs.replace(SETTINGS, **{name: limit_e6}))
+            own.advance(at(0))
+            own.ledger.fill(fill())
+            assert own.stop() is None
+            own.settle(KEY, "no")
+            assert own.stop() == reason
 
 
 def test_a_restored_account_forgives_nothing() -> None:

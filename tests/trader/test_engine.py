@@ -126,7 +126,7 @@ def test_a_shadow_forecast_is_not_traded() -> None:
         ({"asks": []}, "one_sided"),
         ({"yes_asks_size_e2": ()}, "unknown_sizes"),
         ({"asks": [(5_400, 100)], "flags": int(Flag.LOCKED)}, "unsound_book"),
-        ({"asks": [(5_400, 100)], "flags": int(Flag.LOCKED | Flag.COARSE)}, "unsound_book"),
+        ({"asks": [(5_400, 100)], "flags": int(Flag.LOCKED | Flag.COARSE)}, "coarse"),
         ({"asks": [(5_300, 100)]}, "unsound_book"),
         ({"flags": int(Flag.STALE)}, "unsound_book"),
         ({"flags": int(Flag.GAP)}, "unclean"),
@@ -195,6 +195,11 @@ def test_a_coarse_row_is_passed_over_without_a_wait() -> None:
 def test_after_a_gap_three_sound_books_must_follow(scope: dict[str, Any]) -> None:
     outputs = run(trader(), [market(), quote(10), gap(10, 20, **scope), *steps(20, 23)])
     assert [order.ts_ns for order in orders(outputs)] == [at(22)] * 2
+
+
+def test_a_gap_that_is_over_hinders_no_later_fill() -> None:
+    outputs = run(trader(), [market(), quote(10), gap(10, 20), *steps(20, 25)])
+    assert [fill.ts_ns for fill in fills(outputs)] == [at(23)] * 2
 
 
 def test_a_gap_of_another_market_matters_not() -> None:
@@ -303,6 +308,12 @@ def test_skips_are_written_when_the_reason_changes() -> None:
     assert reasons(outputs) == ["no_edge", "one_sided", "no_edge"]
 
 
+def test_a_coarse_row_between_two_others_is_no_change_of_reason() -> None:
+    coarse = quote(21, asks=[(5_400, 1)], flags=int(Flag.LOCKED | Flag.COARSE))
+    events = [market(), *step(20, p=0.545), *step(21, of=coarse), *step(22, p=0.545)]
+    assert reasons(run(trader(), events)) == ["no_edge"]
+
+
 @pytest.mark.parametrize(("result", "sign"), [("yes", 1), ("no", -1)])
 def test_positions_are_held_to_settlement(result: Side, sign: int) -> None:
     engine = trader()
@@ -339,6 +350,28 @@ def test_a_result_after_a_week_still_halts_a_venue_that_changed_its_mind() -> No
     assert b"M1" not in engine.checkpoint()
 
 
+def test_what_is_forgotten_does_not_depend_on_ticks() -> None:
+    # The result is kept until 15 s past a whole minute; contradicted 15 s later, it is still known
+    # whether or not a tick came by at the whole minute.
+    kept_s = 7 * 86_400
+    base = 60 - (scene.OPEN_NS // scene.S) % 60
+    own = market(close_ns=at(base + 855))
+    events = [own, *steps(20, 22), resolution("yes", 960), tick(kept_s)]
+    second = resolution("no", base + 870 + kept_s)
+    for between in ([], [tick(base + 840 + kept_s)]):
+        outputs = run(trader(), [*events, *between, second])
+        assert reasons(outputs, "*") == ["venue halted: second result"]
+
+
+def test_room_that_a_given_up_order_leaves_is_used() -> None:
+    engine = trader(market_e6_max=25_100_000)
+    outputs = run(engine, [market(), *step(20)])
+    assert [order.strategy for order in orders(outputs)] == ["edge"]
+    assert reasons(outputs, "edge_wide") == ["market"]
+    outputs = run(engine, [*step(21, of=quote(21, asks=[(5_700, 9_000)])), *step(22)])
+    assert [order.strategy for order in orders(outputs)] == ["edge_wide"]
+
+
 def test_a_daily_loss_stops_trading_until_midnight() -> None:
     day_s = 86_400 - (scene.OPEN_NS // scene.S) % 86_400
     loss = {"loss_day_e6_max": 20_000_000}
@@ -348,6 +381,8 @@ def test_a_daily_loss_stops_trading_until_midnight() -> None:
     shown = quote(1_100, market="M2")
     outputs = run(engine, [later, shown, forecast(shown)])
     assert reasons(outputs) == ["loss_day"]
+    shown = quote(1_101, market="M2")
+    assert reasons(run(engine, [shown, forecast(shown, 0.545)])) == []
     shown = quote(day_s + 1, market="M2")
     assert len(orders(run(engine, [shown, forecast(shown)]))) == 2
 
