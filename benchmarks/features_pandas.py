@@ -49,11 +49,15 @@ def reference_rows(tables: Frames, *, by_market: bool) -> pd.DataFrame:
     spot = _spot_features(tables.spot.copy())
     prints, markets = _prints(tables.spot), tables.markets.sort_values("ts_ns")
     known = _basis(markets, prints)
-    parts = [tables.quotes]
-    if by_market:
-        parts = [part for _, part in tables.quotes.groupby(["venue", "market"], sort=False)]
-    rows = [_rows(part, markets, spot, known=known, prints=prints) for part in parts]
-    return pd.concat(rows).sort_values(["ts_ns", "seq"], ignore_index=True)
+    if not by_market:
+        return _rows(tables.quotes, markets, spot, known=known, prints=prints)
+    parts = []
+    for _, quotes in tables.quotes.groupby(["venue", "market"], sort=False):
+        life = quotes["ts_ns"].iloc[0] - 130 * S, quotes["ts_ns"].iloc[-1]
+        near = spot[spot["ts_ns"].between(*life)]
+        own = prints[prints["print_ns"].between(*life)]
+        parts.append(_rows(quotes, markets, near, known=known, prints=own))
+    return pd.concat(parts).sort_values(["ts_ns", "seq"], ignore_index=True)
 
 
 def _rows(

@@ -109,7 +109,7 @@ def build_rows(markets: pa.Table, spot: pa.Table, quotes: pa.Table) -> pa.Table:
     inputs = Inputs(
         clock=_clock(rows),
         contract=Contract._make(_of_market(rows, column, np.nan) for column in known.contract),
-        book=book_inputs(rows.table, books, rows.ts, rows.key),
+        book=book_inputs(rows.table, books, ts=rows.ts, keys=rows.key),
         price=price,
         settlement=settlement,
         venue=venue,
@@ -202,7 +202,7 @@ def _spot_inputs(spot: _Part, known: _Markets, rows: _Quotes) -> tuple[Price, Se
         observed = spot_of(spot.table.take(pa.array(of_spot)), spot.rank[of_spot])
         own = _rows(rows, known, at, observed.feeds)
         names, strikes = known.rules.names, _strikes(known, place)
-        found.append((at, settlement_inputs(observed, own, names, strikes)))
+        found.append((at, settlement_inputs(observed, own, rules=names, strikes=strikes)))
     return (
         merged(Price, n, [(at, groups[0]) for at, groups in found]),
         merged(Settlement, n, [(at, groups[1]) for at, groups in found]),

@@ -118,14 +118,15 @@ class FeatureEngine:
         index = price_e6(spot.index_usd)
         index_feed, feed = index_feed_of(spot.source), feed_of(spot.source)
         if index is not None:
-            self._track(index_feed).add(spot.ts_ns, index, spot.age_ns, None)
+            self._track(index_feed).add(spot.ts_ns, index, age_ns=spot.age_ns, volumes=None)
         price, book = _spot_price(spot)
         if price is None or (index is not None and feed == index_feed):
             return
         buy, sell = volume_e8(spot.taker_buy_volume), volume_e8(spot.taker_sell_volume)
         known = buy is not None and sell is not None and not spot.flags & IS_GAP
         self._venue = self._track(feed)
-        self._venue.add(spot.ts_ns, price, spot.age_ns, (buy or 0, sell or 0) if known else None)
+        volumes = (buy or 0, sell or 0) if known else None
+        self._venue.add(spot.ts_ns, price, age_ns=spot.age_ns, volumes=volumes)
         self._venue_book = book
         self._venue_now = (-1, book)
 

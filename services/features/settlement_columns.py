@@ -63,7 +63,7 @@ class _Contributions(NamedTuple):
 
 
 def settlement_inputs(
-    spot: Spot, rows: Rows, rules: Sequence[str], strikes: Sequence[Strike]
+    spot: Spot, rows: Rows, *, rules: Sequence[str], strikes: Sequence[Strike]
 ) -> tuple[Price, Settlement, Venue]:
     """Return the inputs that depend on spot: S, its windows, prints and basis, and the venue."""
     n = len(rows.ts)

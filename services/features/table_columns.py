@@ -128,7 +128,7 @@ def sides(quotes: pa.Table) -> Sides:
     return Sides(*(list(np.ascontiguousarray(matrix.T)) for matrix in matrices))
 
 
-def book_inputs(quotes: pa.Table, books: Sides, ts: Ints, keys: Ints) -> Book:
+def book_inputs(quotes: pa.Table, books: Sides, *, ts: Ints, keys: Ints) -> Book:
     """Return the market-book inputs of quotes sorted by rank; `keys` tells markets apart."""
     bid, ask = books.bids[0], books.asks[0]
     bid_size, ask_size = books.bid_sizes[0], books.ask_sizes[0]

@@ -51,7 +51,7 @@ class Track:
         self._price_ns = -1
         self._price = Price()
 
-    def add(self, ts_ns: int, price: int, age_ns: int, volumes: tuple[int, int] | None) -> None:
+    def add(self, ts_ns: int, price: int, *, age_ns: int, volumes: tuple[int, int] | None) -> None:
         """Record a price (1e-6 USD), its age and the taker volumes (buy, sell; None: unknown)."""
         spot, log_price = self._spot, log_price_e9(price)
         for horizon, returns in ((RETURN_LONG, self._long), (RETURN_SHORT, self._short)):

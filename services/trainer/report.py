@@ -6,7 +6,8 @@ no path of a machine enters, so that the same archive makes the same report.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+
+import numpy as np
 
 from libs.common.scorecard import Scorecard
 from libs.common.scoring import Interval
@@ -34,7 +35,7 @@ def instant(ts_ns: int) -> str:
     >>> instant(1_778_475_600_000_000_000)
     '2026-05-11T05:00:00Z'
     """
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{np.datetime64(ts_ns // 1_000_000_000, 's')}Z"
 
 
 def signed_interval(interval: Interval) -> str:

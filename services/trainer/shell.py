@@ -2,18 +2,13 @@
 
 In go the rows table, the resolutions, what came before and the gate's policy; out comes an
 `Outcome` that carries the verdict, the model, the report and everything a bundle needs. It touches
-the world only through its arguments; the one thing it does that a pure function may not is to
-spread the folds over processes. Folds are independent and LightGBM runs on one thread, so the
-result is the same with one worker and with many; workers get arrays, never closures.
+the world only through its arguments and, for the folds, through `parallel`.
 
-Errors of a fit and a worker's death do not escape: they are a verdict, *rejected*. A broken
-invariant does escape.
+A reader may look for an exception: a fit that fails and a worker that dies are a verdict,
+*rejected*, with the reason in it. A broken invariant does escape.
 """
 
-import multiprocessing
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isnan
 
@@ -47,6 +42,7 @@ from services.trainer.evidence import (
 )
 from services.trainer.gate import Evidence, GatePolicy, Verdict, decide
 from services.trainer.ladder import climb
+from services.trainer.parallel import run_folds
 from services.trainer.report import text_report
 from services.trainer.report_html import html_report
 from services.trainer.splits import FOLDS, Fold, overlap, walk_forward
@@ -66,14 +62,10 @@ from services.trainer.walk import (
     Model,
     forecasts,
     learn,
-    walk_fold,
 )
 
 SHUFFLE_SEED = 11
 """Labels are shuffled the same way for the same rows: a verdict can be reproduced."""
-
-PARALLEL_ROWS_MIN = 40_000
-"""Fewer rows fit faster than a worker imports LightGBM (2-4 s)."""
 
 _MODEL_OF_MID = Model(Formula())
 
@@ -141,23 +133,14 @@ def train(
         return _judge(assembly, dataset, walk, history=history, policy=policy)
     except TrainingError as error:
         return _empty_outcome(replace(assembly, fault=f"training failed: {error}"))
-    except BrokenProcessPool:
-        fault = "training failed: a worker died (out of memory?); its folds were not scored"
-        return _empty_outcome(replace(assembly, fault=fault))
 
 
 def walk_folds(dataset: Dataset, folds: tuple[Fold, ...], *, workers: int) -> _Walk | None:
-    """Run all folds, in processes where that pays; None without a fold."""
+    """Run all folds and gather their forecasts in order; None without a fold."""
     if not folds:
         return None
     labels = shuffled_labels(dataset, np.random.default_rng(SHUFFLE_SEED))
-    pays = len(dataset) >= PARALLEL_ROWS_MIN and dataset.windows() >= RESIDUAL_WINDOWS_MIN
-    if workers > 1 and pays:
-        results = _in_processes(dataset, folds, labels, workers)
-    else:
-        results = [
-            walk_fold(dataset.take(f.train), dataset.take(f.test), labels[f.train]) for f in folds
-        ]
+    results = run_folds(dataset, folds, labels, workers=workers)
     test = dataset.take(np.concatenate([fold.test for fold in folds]))
     p: dict[Rung, FloatArray] = {"identity": test.mid}
     rungs: tuple[Rung, ...] = ("anchored", "residual")
@@ -165,7 +148,7 @@ def walk_folds(dataset: Dataset, folds: tuple[Fold, ...], *, workers: int) -> _W
         rungs = ("anchored",)
     for rung in rungs:
         p[rung] = np.concatenate([result.forecasts[rung].p for result in results])
-    return _Walk(folds, tuple(results), labels, test, p)
+    return _Walk(folds, results, labels, test, p)
 
 
 def champion_of(bundle: Bundle) -> Champion | None:
@@ -178,25 +161,6 @@ def champion_of(bundle: Bundle) -> Champion | None:
         feature_set=bundle.manifest.feature_set,
         data_end_ns=bundle.manifest.data_end_ns,
     )
-
-
-def _in_processes(
-    dataset: Dataset, folds: Sequence[Fold], labels: FloatArray, workers: int
-) -> list[FoldResult]:
-    """Run each fold in a process of its own; spawned, because a fork copies LightGBM's threads."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(folds)), mp_context=context) as pool:
-        # Longest first: train sets grow with time, and the last to start should be short.
-        pending = {
-            number: pool.submit(
-                walk_fold,
-                dataset.take(folds[number].train),
-                dataset.take(folds[number].test),
-                labels[folds[number].train],
-            )
-            for number in reversed(range(len(folds)))
-        }
-        return [pending[number].result() for number in range(len(folds))]
 
 
 def _judge(

@@ -18,7 +18,7 @@ LINES = (
 def mutate(text: str, chance: random.Random) -> str:
     """Return `text` with one to three faults; half the time with tree sizes made to fit."""
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        text = chance.choice(MUTATIONS)(text, chance)
+        text = chance.choice(MUTATIONS)(text or "\n", chance)
     return fit_sizes(text) if chance.random() < 0.5 else text
 
 
@@ -35,7 +35,8 @@ def fit_sizes(text: str) -> str:
 
 
 def _place(text: str, chance: random.Random) -> int:
-    return chance.randrange(max(1, text.find("end of trees") + 14))
+    end = text.find("end of trees")
+    return chance.randrange(len(text) if end < 0 else end + 12)
 
 
 def _byte(text: str, chance: random.Random) -> str:
@@ -49,8 +50,8 @@ def _bit(text: str, chance: random.Random) -> str:
 
 
 def _digit(text: str, chance: random.Random) -> str:
-    places = [m.start() for m in re.finditer(r"\d", text[: text.find("end of trees")])]
-    at = chance.choice(places)
+    places = [m.start() for m in re.finditer(r"\d", text.partition("end of trees")[0])]
+    at = chance.choice(places or [0])
     return text[:at] + chance.choice("0123456789-.e ") + text[at + 1 :]
 
 

@@ -11,7 +11,17 @@ from libs.common.events import Market, QuoteSnapshot, SpotSnapshot, event_id, or
 from libs.common.rows import FEATURE_SET_KEY, ROW_COLUMNS, feature_names
 from services.features.batch import build_rows
 from services.features.catalog import FEATURE_SET, NAMES
-from tests.features.worlds import SECOND, SERIES, START, World, batch, record, row_bytes, stream_all, table_bytes
+from tests.features.worlds import (
+    SECOND,
+    SERIES,
+    START,
+    World,
+    batch,
+    record,
+    row_bytes,
+    stream_all,
+    table_bytes,
+)
 
 SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORLDS = st.builds(

@@ -83,15 +83,6 @@ def test_without_an_edge_nothing_is_accepted(seed):
         assert outcome.model == walk.Model(shell.Formula())
 
 
-def test_two_processes_give_what_one_gives(monkeypatch):
-    monkeypatch.setattr(shell, "PARALLEL_ROWS_MIN", 1)
-    found = tables(Plan(windows=2_100, rows=2, edge=0.5, noise=1))
-    alone, together = (_train(found, effort=Effort(workers=n)) for n in (1, 2))
-    assert alone.report_text == together.report_text
-    assert alone.fingerprint == together.fingerprint
-    assert [f.trees for f in alone.findings.folds] == [f.trees for f in together.findings.folds]
-
-
 def test_six_folds_can_be_asked_for():
     outcome = _train(Plan(windows=300), effort=Effort(folds=6, workers=1))
     assert len(outcome.findings.folds) == 6
@@ -150,14 +141,14 @@ def test_a_fit_that_fails_is_a_rejection(monkeypatch):
 
 
 def test_a_forecast_that_is_not_a_number_is_a_rejection(monkeypatch):
-    whole = shell.walk_fold
+    whole = shell.run_folds
 
-    def spoilt(train_rows, test_rows, shuffled):
-        result = whole(train_rows, test_rows, shuffled)
-        result.forecasts["anchored"].p[0] = np.nan
-        return result
+    def spoilt(*args, **options):
+        results = whole(*args, **options)
+        results[0].forecasts["anchored"].p[0] = np.nan
+        return results
 
-    monkeypatch.setattr(shell, "walk_fold", spoilt)
+    monkeypatch.setattr(shell, "run_folds", spoilt)
     outcome = _train(Plan(windows=300))
     assert not outcome.verdict.accepted
     assert "not a number" in outcome.verdict.reason
