@@ -7,8 +7,9 @@ gain in Brier over the mid on the later days, divided by what the true probabili
 same rows and outcomes.
 
 What it does not show: that real quotes have such a fault. The planted one is large (an oracle gains
-0.006 Brier, five times what pays a fee) and constant over time; it proves the machinery, not the
-market. Prints one line per bar with `--json`, else a table; exit 1 if a bar does not hold.
+0.006 Brier) and the same on every day; it proves the machinery, not the market. Nor how often the
+gate errs: it is one history of each kind, of one seed. Prints one line per bar with `--json`, else
+a table; exit 1 if a bar does not hold.
 """
 
 import argparse
@@ -37,13 +38,14 @@ TRAIN_DAYS, LATER_DAYS = 11, 3
 
 SHARE_MIN = 0.5
 """Of the oracle's gain. A forecast within 0.10 of the mid, of four-leaf trees that saw a week and a
-half, cannot have all of it; an anchored logistic has about a third."""
+half, cannot have all of it; what an anchored logistic can have stays below
+(tests/simulator/test_flow.py)."""
 
 ORACLE_MIN, ORACLE_MAX, ORACLE_NONE = 0.004, 0.008, 1e-4
 """Range of the oracle's gain at edge 1, and its most at edge 0: rounding to ticks."""
 
 LOSS_MAX = 0.0005
-"""A candidate that was rejected at edge 0 serves nobody; what does serve may not lose more."""
+"""After a rejection the mid itself serves and this is 0; it bites if a candidate is accepted."""
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ AVERAGE_OFFSET_S = 70_210 / 3_600
 the first is one step away less that step."""
 
 FAIR_VALUE_SIGMA_MIN = 1e-5
-"""Least volatility of fair value, log-return per sqrt second (5.6 % a year). The quietest quarter of
-an hour of two real recordings had 1.1e-5; less is a frozen feed, and would claim certainty."""
+"""Least volatility of fair value, log-return per sqrt second (5.6 % a year). The quietest quarter
+of an hour of two real recordings had 1.1e-5; less is a frozen feed, and would claim certainty."""
 
 
 class Rule(NamedTuple):

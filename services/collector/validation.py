@@ -97,13 +97,15 @@ def judge_side(
     price, size = np.where(there & ~bad, price, 0.0), np.where(sized & ~bad, size, 1.0)
     reasons.drop(((price < 0) | (price > 1)).any(1), "price_out_of_range")
     reasons.drop(((size <= 0) | (size > SIZE_MAX)).any(1), "size_out_of_range")
+    # What is dropped already may be 1e300: it must not overflow on its way out.
+    price, size = np.clip(price, 0.0, 1.0), np.clip(size, 0.0, SIZE_MAX)
     price_e4, size_e2 = np.rint(price * PRICE_ONE_E4), np.rint(size * 100.0)
     reasons.drop((np.abs(price - price_e4 / PRICE_ONE_E4) > PRICE_SNAP).any(1), "price_off_grid")
     reasons.drop((np.abs(size - size_e2 / 100.0) > SIZE_SNAP * size).any(1), "size_off_grid")
     step = np.diff(price_e4, axis=1) * (-1 if is_bid else 1)
     reasons.drop(((step <= 0) & there[:, 1:]).any(1), "levels_not_best_first")
     as_int = np.where(there, price_e4, ABSENT).astype(np.int64)
-    return as_int, np.where(sized, np.clip(size_e2, 0, SIZE_MAX), ABSENT).astype(np.int64)
+    return as_int, np.where(sized, size_e2, ABSENT).astype(np.int64)
 
 
 def book_flags(books: Books) -> Ints:

@@ -78,8 +78,8 @@ def test_deleting_the_future_changes_no_past_row(world: World, share: float) -> 
     assert whole[: len(cut)] == cut
 
 
-def test_a_market_whose_book_lost_a_side_finds_no_mid_of_another_market() -> None:
-    def quote(market: str, at_s: int, *, asks: tuple[int, ...] = (5_000,)) -> QuoteSnapshot:
+def test_a_market_crossed_since_long_finds_no_mid_of_another_market() -> None:
+    def quote(market: str, at_s: int, ask: int = 5_000) -> QuoteSnapshot:
         return QuoteSnapshot(
             ts_ns=START + at_s * SECOND,
             id=event_id(market, at_s),
@@ -87,15 +87,16 @@ def test_a_market_whose_book_lost_a_side_finds_no_mid_of_another_market() -> Non
             market=market,
             underlying="BTC-USD",
             yes_bids_price_e4=(4_800,),
-            yes_asks_price_e4=asks,
+            yes_asks_price_e4=(ask,),
         )
 
-    # Market a's last two-sided quote is long past when b's life begins on the same axis.
-    events = [quote("a", 0), quote("a", 100, asks=()), quote("b", 80), quote("a", 200)]
+    # Look-backs of all markets share one axis: 85 s after a's last good book lies b's life.
+    events = [quote("a", 0), quote("a", 100, ask=4_700), *(quote("b", k) for k in range(0, 99, 9))]
     events.sort(key=order_key)
     made = batch([*events])
     assert table_bytes(made) == [row_bytes(row) for row in stream_all(events)]
-    assert made["mid_change_15s"].to_pylist() == [None] * 4
+    changes = dict(zip(made["market"].to_pylist(), made["mid_change_15s"].to_pylist(), strict=True))
+    assert changes == {"a": None, "b": 0.0}
 
 
 def test_row_order_and_chunks_of_the_tables_do_not_matter() -> None:

@@ -165,13 +165,16 @@ def minutes(feed: str, *, until_ns: int, usd: float, every_s: int = 1) -> list[E
     return events
 
 
-def late_row(feed: str, rule: str, series: str, *, every_s: int, hole: bool = False) -> FeatureRow:
+def late_row(
+    feed: str, rule: str, series: str, *, every_s: int, hole: bool = False, age_ns: int = 0
+) -> FeatureRow:
     """Return the row 20 s before the close of a market that follows `feed`."""
     market = msgspec.structs.replace(
         MARKET, venue="polymarket", series=series, settlement_rule=rule, strike_usd=80_000.0
     )
     now_ns = MARKET.close_ns - 20 * SECOND
     spots = minutes(feed, until_ns=now_ns, usd=80_001.0, every_s=every_s)
+    spots = [msgspec.structs.replace(spot, age_ns=age_ns) for spot in spots]
     if hole:
         spots = [s for s in spots if not 25 * SECOND < now_ns - s.ts_ns < 30 * SECOND]
     quote = msgspec.structs.replace(QUOTE, venue="polymarket", ts_ns=now_ns)
@@ -184,6 +187,9 @@ def test_inside_the_last_minute_an_average_needs_every_past_print() -> None:
     assert late_row("coinbase", *twap, every_s=2).values["fair_value"] is not None
     assert late_row("coinbase", *twap, every_s=4).values["fair_value"] is None
     assert late_row("coinbase", *twap, every_s=1, hole=True).values["fair_value"] is None
+    old = 2_001_000_000
+    assert late_row("coinbase", *twap, every_s=1, age_ns=old - SECOND).values["fair_value"]
+    assert late_row("coinbase", *twap, every_s=1, age_ns=old).values["fair_value"] is None
 
 
 def test_a_point_rule_needs_no_past_print() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from libs.common.pricing import TERMS
 from services.simulator.flow import (
@@ -199,3 +200,44 @@ def test_sight_uses_nothing_later_than_a_second_ago(days: list[Day]) -> None:
     assert np.array_equal(whole.move[:until], changed.move[:until])
     assert np.array_equal(whole.pace[:until], changed.pace[:until])
     assert not np.array_equal(whole.move[until], changed.move[until])
+
+
+def anchored_rows(quoted: list[Quoted]) -> dict[str, Floats]:
+    """Give each two-sided row with a minute left its truth, result, mid and a fair value.
+
+    The fair value is kinder than a live one: the basis' true mean, spot a second old.
+    """
+    parts: dict[str, list[Floats]] = {name: [] for name in ("p", "y", "mid", "fair", "log_left")}
+    for day, row, windows, seen, quotes in quoted:
+        left_s = windows.series.length_s - seen.second % windows.series.length_s
+        kept = np.isfinite(mid_of(quotes)) & (left_s >= 60)
+        spot, now = day.spot_usd[row], HISTORY_S + seen.second[kept] - 1
+        basis = (day.index_usd[row] - spot).mean()
+        squares = np.cumsum((spot[60:] - spot[:-60]) ** 2)
+        variance = (squares[now - 60] - squares[now - 1_860]) / (1_800 * 60)
+        spread = np.sqrt(variance * (left_s[kept] - 60 + 20.5028 + 1) + 0.5 * basis**2)
+        strike = windows.strike_usd[quotes.window[kept]]
+        parts["fair"].append(ndtr((spot[now] + basis - strike) / spread))
+        parts["mid"].append(mid_of(quotes)[kept])
+        parts["p"].append(quotes.p_true[kept])
+        parts["y"].append(windows.is_yes[quotes.window[kept]].astype(np.float64))
+        parts["log_left"].append(np.log(left_s[kept] / 60))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def test_an_anchored_logistic_recovers_less_than_half_of_the_oracle_gain(quoted: AtEdge) -> None:
+    """Fit and score on the same rows, which flatters it."""
+    rows = anchored_rows(quoted(1.0))
+    market, fair = (
+        np.log(q / (1 - q)) for q in (np.clip(rows[n], 1e-3, 0.999) for n in ("mid", "fair"))
+    )
+    gap = fair - market
+    terms = np.column_stack([np.ones_like(gap), market, gap, gap * rows["log_left"]])
+    weights = np.zeros(4)
+    for _ in range(8):
+        p = 1 / (1 + np.exp(-(market + terms @ weights)))
+        slope = terms * (p * (1 - p))[:, None]
+        weights += np.linalg.solve(terms.T @ slope, terms.T @ (rows["y"] - p))
+    p = 1 / (1 + np.exp(-(market + terms @ weights)))
+    recovered = 1 - np.mean((p - rows["p"]) ** 2) / np.mean((rows["mid"] - rows["p"]) ** 2)
+    assert 0.1 < recovered < 0.45
