@@ -45,8 +45,11 @@ def append_audit(root: Path, event: ModelEvent) -> AuditLine:
         number, previous = (last.number + 1, last.hash) if last else (0, GENESIS)
         text = wire(event).decode()
         line = AuditLine(number, text, previous, _hash(number, text, previous))
+        durable.step("audit.before_write")
         durable.write_all(descriptor, msgspec.json.encode(line) + b"\n")
+        durable.step("audit.after_write")
         os.fsync(descriptor)
+        durable.step("audit.after_fsync")
     except OSError as error:
         raise durable.cannot_write(path, error) from error
     finally:

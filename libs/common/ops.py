@@ -135,7 +135,9 @@ class Columns:
     @staticmethod
     def floor(a: Column) -> Column:
         """Return the largest whole number at or below `a`."""
-        return np.floor(a)
+        # math.floor makes an int, which has no minus zero.
+        whole: Column = np.floor(a) + 0.0
+        return whole
 
     @staticmethod
     def where(condition: Value, a: Value, b: Value) -> Value:

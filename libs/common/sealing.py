@@ -214,8 +214,8 @@ def put_files(folder: Path, tables: Mapping[str, pa.Table]) -> int:
             added += changed[name].num_rows - old.num_rows
     if changed:
         _replace(folder, changed)
-    else:
-        _settle(folder)
+    elif (facts := _settled(folder)) != read_manifest(folder).files:
+        write_manifest(folder, Manifest(facts))
     return added
 
 
@@ -269,7 +269,9 @@ def hash_file(path: Path) -> str:
 
 def _replace(folder: Path, tables: Mapping[str, pa.Table]) -> None:
     """Write `tables` over the files of `folder`, their hashes in the manifest before and after."""
-    facts = dict(read_manifest(folder).files)
+    # What a kill left pending is settled first: else a second kill could leave a file whose hash is
+    # neither the old nor the new one.
+    facts = _settled(folder)
     contents = {name: _parquet_bytes(table) for name, table in tables.items()}
     written: dict[str, FileFact] = {}
     for name, content in contents.items():
@@ -283,22 +285,20 @@ def _replace(folder: Path, tables: Mapping[str, pa.Table]) -> None:
     write_manifest(folder, Manifest(dict(sorted({**facts, **written}.items()))))
 
 
-def _settle(folder: Path) -> None:
-    """Bring the manifest in line after a kill: resolve pending hashes, drop empty promises.
+def _settled(folder: Path) -> dict[str, FileFact]:
+    """Return the manifest's facts after a kill: pending hashes resolved, empty promises dropped.
 
     A file that was sealed and is gone stays listed: that is what `hawk verify` must find.
     """
-    manifest = read_manifest(folder)
     facts: dict[str, FileFact] = {}
-    for name, fact in manifest.files.items():
+    for name, fact in read_manifest(folder).files.items():
         path = folder / name
         if path.exists() and fact.pending:
             rows = _read_file(path).num_rows
             facts[name] = FileFact(rows, path.stat().st_size, hash_file(path))
         elif path.exists() or fact.pending != fact.sha256:
             facts[name] = fact
-    if facts != manifest.files:
-        write_manifest(folder, Manifest(facts))
+    return facts
 
 
 def _parquet_bytes(table: pa.Table) -> bytes:

@@ -150,8 +150,8 @@ def _check_tree(block: str, number: int, n_features: int) -> None:
     _check_leaves(facts, n_leaves, place)
     integers = {key: _integers(facts, key, place) for key in _NODE_INTEGERS}
     floats = {key: _floats(facts, key, place) for key in _NODE_FLOATS}
-    thresholds = _thresholds(facts, place)
-    counts = {len(values) for values in (*integers.values(), *floats.values(), thresholds)}
+    counts = {len(values) for values in integers.values()}
+    counts |= {len(values) for values in (*floats.values(), _thresholds(facts, place))}
     _require(counts == {n_leaves - 1}, f"{place}: node counts disagree")
     features = integers["split_feature"]
     _require(all(0 <= f < n_features for f in features), f"{place}: split on an unknown feature")

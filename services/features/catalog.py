@@ -8,7 +8,6 @@ refuses bundles made for another id: a number under an old name must never mean 
 `python -m services.features.catalog` prints the page.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import NamedTuple
@@ -139,4 +138,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    print(page(), end="")

@@ -70,10 +70,10 @@ def test_a_market_without_a_quote_is_one_gap() -> None:
     assert holes([], [market(open_s=0, close_s=4)]).gaps == []
 
 
-@pytest.mark.parametrize(("interval", "hole", "is_gap"), [(1, 5, 0), (1, 6, 1), (10, 30, 0), (10, 31, 1)])
-def test_three_intervals_and_five_seconds_are_no_gap(
-    interval: int, hole: int, is_gap: int
-) -> None:
+@pytest.mark.parametrize(
+    ("interval", "hole", "is_gap"), [(1, 5, 0), (1, 6, 1), (10, 30, 0), (10, 31, 1)]
+)
+def test_three_intervals_and_five_seconds_are_no_gap(interval: int, hole: int, is_gap: int) -> None:
     before = list(range(0, 440, interval))
     times = [*before, *range(before[-1] + hole, 900, interval)]
     assert len(holes(times).gaps) == is_gap

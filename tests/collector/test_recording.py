@@ -231,24 +231,27 @@ def rewrite(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
 def cast(name: str, kind: pa.DataType) -> Callable[[Path], None]:
     def change(table: pa.Table) -> pa.Table:
         i = table.schema.get_field_index(name)
-        return table.set_column(i, name, pa.nulls(table.num_rows, kind).fill_null(_zero(kind)))
+        return table.set_column(i, name, pa.array([0] * table.num_rows, pa.int64()).cast(kind))
 
     return rewrite(change)
-
-
-def _zero(kind: pa.DataType) -> Any:
-    return pa.scalar("0" if pa.types.is_string(kind) else 0, kind)
 
 
 def not_utf8(path: Path) -> None:
     table = pq.read_table(path)
     bad = pa.array([b"\xff\xfe"] * table.num_rows, pa.binary()).view(pa.string())
-    pq.write_table(table.set_column(table.schema.get_field_index("underlying"), "underlying", bad), path)
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("underlying"), "underlying", bad), path
+    )
 
 
 def twice_named(path: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.append_column("ts_ns", table["ts_ns"]), path)
+
+
+def folder_in_its_place(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 BAD_FILES: list[tuple[str, Callable[[Path], None]]] = [
@@ -257,7 +260,7 @@ BAD_FILES: list[tuple[str, Callable[[Path], None]]] = [
     ("quotes", lambda path: path.write_bytes(b"not parquet")),
     ("spot", lambda path: path.write_bytes(path.read_bytes()[:-30])),
     ("quotes", lambda path: path.write_bytes(path.read_bytes()[:200] + bytes(300))),
-    ("spot", lambda path: (path.unlink(), path.mkdir()) and None),
+    ("spot", folder_in_its_place),
     ("quotes", cast("ts_ns", pa.float64())),
     ("quotes", cast("ts_ns", pa.timestamp("ns"))),
     ("quotes", cast("market", pa.int64())),
@@ -343,9 +346,10 @@ def small_disk(tmp_path: Path) -> Any:
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)]
     try:
-        mounted = os.geteuid() == 0 and not subprocess.run(
-            command, check=False, capture_output=True
-        ).returncode
+        mounted = (
+            os.geteuid() == 0
+            and not subprocess.run(command, check=False, capture_output=True).returncode
+        )
     except FileNotFoundError:
         mounted = False
     if not mounted:

@@ -129,9 +129,7 @@ def test_each_type_begins_at_its_own_instant(tmp_path: Path) -> None:
     late(tmp_path, [spot(n) for n in range(4)])
     late(tmp_path, [quote(n) for n in range(4)])
     begin_ns = T0_NS + 2_000_000_000
-    found = list(
-        Archive(tmp_path).scan({SpotSnapshot: begin_ns, QuoteSnapshot: 0}, end_ns=END_NS)
-    )
+    found = list(Archive(tmp_path).scan({SpotSnapshot: begin_ns, QuoteSnapshot: 0}, end_ns=END_NS))
     assert len([e for e in found if type(e) is SpotSnapshot]) == 2
     assert len([e for e in found if type(e) is QuoteSnapshot]) == 4
 
@@ -230,7 +228,21 @@ def test_half_written_files_are_not_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "..", ".", "", "a/b", "a\\b", "a\0b", "x" * 65, "x" * 10_000, "a..b", ".a", "a\n", "é"],
+    [
+        "../x",
+        "..",
+        ".",
+        "",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        "x" * 65,
+        "x" * 10_000,
+        "a..b",
+        ".a",
+        "a\n",
+        "é",
+    ],
 )
 def test_a_hostile_underlying_names_no_folder(name: str) -> None:
     with pytest.raises(ArchiveError) as caught:
@@ -248,9 +260,7 @@ def test_foreign_names_in_the_folders_are_refused_by_name(tmp_path: Path) -> Non
 
 def test_a_file_holds_one_kind_underlying_and_hour(tmp_path: Path) -> None:
     late(tmp_path, [spot(0), spot(3600), spot(0, underlying="ETH-USD")])
-    files = sorted(
-        str(p.relative_to(tmp_path / "archive")) for p in tmp_path.rglob("*.parquet")
-    )
+    files = sorted(str(p.relative_to(tmp_path / "archive")) for p in tmp_path.rglob("*.parquet"))
     day, hours = date_of(T0_NS), [hour_of(T0_NS), hour_of(T0_NS + HOUR_NS)]
     assert files == [
         f"spot_snapshot/underlying=BTC-USD/date={day}/{hours[0]}.parquet",

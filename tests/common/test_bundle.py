@@ -18,9 +18,7 @@ from tests.common.forest import FEATURES, model_text
 FORMULA = Formula(
     rung="residual",
     anchor=Anchor(market=0.1, gap=0.2, series={"KXBTC15M": (0.0, 0.1, 0.2)}),
-    calibration=Calibration(
-        kind="isotonic", knots_x=(0.01, 0.4, 0.99), knots_y=(0.02, 0.5, 0.98)
-    ),
+    calibration=Calibration(kind="isotonic", knots_x=(0.01, 0.4, 0.99), knots_y=(0.02, 0.5, 0.98)),
 )
 
 
@@ -77,8 +75,7 @@ def test_the_same_content_has_the_same_id_and_bytes(tmp_path: Path) -> None:
     assert publish(tmp_path / "b", feature_set="set-2") != one
     folders = [bundle.models_folder(tmp_path / name) / one for name in "ab"]
     unsigned = [
-        {p.name: p.read_bytes() for p in sorted(f.iterdir()) if p.suffix != ".sig"}
-        for f in folders
+        {p.name: p.read_bytes() for p in sorted(f.iterdir()) if p.suffix != ".sig"} for f in folders
     ]
     assert unsigned[0] == unsigned[1]
 

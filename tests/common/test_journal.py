@@ -102,7 +102,9 @@ def test_zeroes_in_the_middle_are_damage_and_at_the_end_a_torn_tail(tmp_path: Pa
     assert len(read_journal(path).entries) == 3
 
 
-@pytest.mark.parametrize("text", [b'{"type":"Unknown"}', b'{"type":"\xff"}', b"\xff", b"[" * 99_999])
+@pytest.mark.parametrize(
+    "text", [b'{"type":"Unknown"}', b'{"type":"\xff"}', b"\xff", b"[" * 99_999]
+)
 def test_a_good_frame_that_is_no_event_is_refused_naming_its_byte(
     tmp_path: Path, text: bytes
 ) -> None:
@@ -143,7 +145,7 @@ def test_a_full_disk_cuts_the_file_back_and_appending_again_works(
 
     with monkeypatch.context() as full:
         full.setattr(os, call, refuse)
-        with pytest.raises(ArchiveError, match="cannot write .*No space left") as caught:
+        with pytest.raises(ArchiveError, match=r"cannot write .*No space left") as caught:
             log.append(entries[1:])
     assert "\n" not in str(caught.value)
     assert [e.event.id for e in read_journal(path).entries] == [entries[0].event.id]

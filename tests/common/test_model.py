@@ -42,9 +42,7 @@ formulas = st.builds(
             slope=st.floats(0.01, 5.0),
             intercept=coefficients,
         ),
-        st.just(
-            Calibration(kind="isotonic", knots_x=(0.1, 0.5, 0.9), knots_y=(0.05, 0.5, 0.95))
-        ),
+        st.just(Calibration(kind="isotonic", knots_x=(0.1, 0.5, 0.9), knots_y=(0.05, 0.5, 0.95))),
     ),
     distance_max=st.floats(0.0, 1.0),
 )

@@ -254,7 +254,9 @@ def test_nothing_is_merged_into_a_file_that_is_not_the_sealed_one(tmp_path: Path
         late(tmp_path, [spot(2)])
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"files":{"00.parquet":{"rows":"x"}}}', b'"\xff"'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"files":{"00.parquet":{"rows":"x"}}}', b'"\xff"']
+)
 def test_a_damaged_manifest_or_counter_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     writer = collector(tmp_path)
     writer.append([spot(0)])
@@ -278,7 +280,8 @@ def test_two_writers_of_a_control_stream_do_not_lose_each_others_manifest_lines(
         "from tests.common.samples import T0_NS, model_event; from libs.common.archive import *\n"
         "w = StreamWriter(Path(sys.argv[1]), writer=sys.argv[2], kind='models', underlying='x')\n"
         "for h in range(12):\n"
-        "    w.append([model_event(len(sys.argv[2]), ts_ns=T0_NS // DAY_NS * DAY_NS + h*HOUR_NS)])\n"
+        "    at_ns = T0_NS // DAY_NS * DAY_NS + h * HOUR_NS\n"
+        "    w.append([model_event(len(sys.argv[2]), ts_ns=at_ns)])\n"
         "    w.seal(2**62)\n"
     )
     writers = [

@@ -64,9 +64,7 @@ def test_what_lightgbm_writes_passes(trees: int, leaves: int) -> None:
 
 
 def test_a_model_that_splits_on_missing_values_passes() -> None:
-    assert any(
-        "inf" in line for line in model_text().splitlines() if line.startswith("threshold=")
-    )
+    assert any("inf" in line for line in model_text().splitlines() if line.startswith("threshold="))
 
 
 def test_a_model_without_a_split_passes() -> None:

@@ -102,9 +102,7 @@ def test_trees_get_the_values_in_order_and_move_the_forecast_within_its_bound() 
     assert made.p_raw > 0.9
 
 
-@pytest.mark.parametrize(
-    ("bundle", "score"), [(TREES, None), (BASE_BUNDLE, lambda values: 1.0)]
-)
+@pytest.mark.parametrize(("bundle", "score"), [(TREES, None), (BASE_BUNDLE, lambda values: 1.0)])
 def test_trees_are_never_left_out_silently(bundle: Bundle, score: Any) -> None:
     with pytest.raises(InvariantError):
         Scorer(bundle, score)
