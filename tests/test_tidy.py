@@ -77,10 +77,10 @@ class TestSource:
 
     def test_scaled_names_are_integers(self, path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                if node.target.id.endswith(INT_SUFFIXES):
-                    text = ast.unparse(node.annotation)
-                    assert not re.search(r"\bfloat\b", text), node.target.id
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+                continue
+            if node.target.id.endswith(INT_SUFFIXES):
+                assert not re.search(r"\bfloat\b", ast.unparse(node.annotation)), node.target.id
 
     def test_only_named_places_catch_everything(self, path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text())):

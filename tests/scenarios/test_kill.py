@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.collector import folders
 from tests.common.samples import T0_NS
 from tests.scenarios.jobs import MINUTES, SNAPSHOTS, batch_at
 
-STEPS_MAX = 70
+STEPS_MAX = 45
 RANDOM_KILLS = 30
 KILLS_IN_A_ROW = 3
 KILLED = 9
@@ -242,16 +243,19 @@ def test_every_job_announces_its_steps(server: Server, job: str) -> None:
 @pytest.mark.slow
 def test_a_kill_at_a_random_instant_of_an_import_loses_nothing(server: Server) -> None:
     whole = server.fresh("merges")
+    began_s = time.monotonic()
     assert server.run("merges", whole) == 0
+    lasts_ms = int((time.monotonic() - began_s) * 1000)
     expected = content(whole)
     chance = random.Random(11)
     killed = 0
     for _ in range(RANDOM_KILLS // KILLS_IN_A_ROW):
         root = server.fresh("merges")
         for _ in range(KILLS_IN_A_ROW):  # killed again while it repairs what the kill before left
-            killed += server.run("merges", root, delay_ms=chance.randrange(5, 250)) == KILLED
+            delay_ms = chance.randrange(1, max(2, lasts_ms))
+            killed += server.run("merges", root, delay_ms=delay_ms) == KILLED
             check("merges", root)
         assert server.run("merges", root) == 0
         check("merges", root)
         assert content(root) == expected
-    assert killed > RANDOM_KILLS / 2
+    assert killed
