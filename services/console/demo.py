@@ -32,7 +32,7 @@ from services.trader.summary import Line, summarise
 DAYS_HISTORY = 5
 """Three underlyings close 864 windows a day: five days are well past the 2,000 of the trees."""
 
-SEED, INTERVAL_S, EDGE = 7, 30, 1.0
+SEED, INTERVAL_S, EDGE = 7, 30, 1.5
 """Interval: coarse, so that the demo fits three minutes on two cores; edge: see docs/model.md."""
 
 EARLY_HOURS = 12

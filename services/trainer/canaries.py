@@ -112,18 +112,18 @@ def leak_canaries(dataset: Dataset) -> tuple[Canary, ...]:
     share = dataset.weight / dataset.weight.sum()
     at_chance = score(residual**2, share)
     found = []
+    weight, constant, mid = dataset.weight, np.ones(len(dataset)), dataset.mid - 0.5
+    told = _told_by_line((constant, mid), residual, weight=weight, half=half)
+    by_mid = (residual - told) ** 2
     for number, name in enumerate(dataset.names):
         bins = _binned(dataset.features[:, number])
-        read = (
-            _told_by_bins(bins, residual, weight=dataset.weight, half=half),
-            _told_by_line(bins, residual, mid=dataset.mid, weight=dataset.weight, half=half),
-        )
-        better = max(
-            (residual**2 - (residual - told) ** 2 for told in read),
-            key=lambda gain: score(gain, share),
-        )
-        gain = score(better, share)
-        error = standard_error(better, share, dataset.block)
+        by_bins = (residual - _told_by_bins(bins, residual, weight=weight, half=half)) ** 2
+        known = (bins < LEAK_BINS).astype(np.float64)
+        line = (known, known * mid, known * (bins.astype(np.float64) / LEAK_BINS - 0.5))
+        by_line = (residual - _told_by_line(line, residual, weight=weight, half=half)) ** 2
+        # A line in the mid alone shows a biased market, not a leak: only what the column adds.
+        better = max(residual**2 - by_bins, by_mid - by_line, key=lambda b: score(b, share))
+        gain, error = score(better, share), standard_error(better, share, dataset.block)
         found.append(Canary(name, gain, error, gain / at_chance if at_chance > 0 else 0.0))
     return tuple(found)
 
@@ -155,21 +155,20 @@ def _told_by_bins(
 
 
 def _told_by_line(
-    bins: IntArray, residual: FloatArray, *, mid: FloatArray, weight: FloatArray, half: IntArray
+    columns: Sequence[FloatArray], residual: FloatArray, *, weight: FloatArray, half: IntArray
 ) -> FloatArray:
-    """Return what a line in the column's bin and the mid, fitted on the other half, tells."""
-    known = bins < LEAK_BINS
-    columns = (known * 1.0, known * (mid - 0.5), known * (bins / LEAK_BINS - 0.5))
+    """Return what a line in `columns`, fitted on the other half, tells of each row's residual."""
     told = np.zeros(len(residual))
+    size = len(columns)
     for side in (0, 1):
-        rows = half == side
-        h = np.empty((3, 3))
-        g = np.empty(3)
+        mass = np.where(half == side, weight, 0.0)
+        h, g = LEAK_RIDGE / 12.0 * np.eye(size), np.empty(size)
         for a, left in enumerate(columns):
-            g[a] = (weight * left * residual)[rows].sum()
-            for b, right in enumerate(columns):
-                h[a, b] = (weight * left * right)[rows].sum()
-        slopes = np.linalg.solve(h + LEAK_RIDGE * np.eye(3) / 12.0, g)
+            bent = mass * left
+            g[a] = (bent * residual).sum()
+            for b in range(a + 1):
+                h[a, b] = h[b, a] = h[a, b] + (bent * columns[b]).sum()
+        slopes = np.linalg.solve(h, g).tolist()
         line = sum(slope * column for slope, column in zip(slopes, columns, strict=True))
-        told = np.where(rows, told, line)
+        told = np.where(half == side, told, line)
     return told

@@ -11,7 +11,7 @@ from hashlib import blake2b
 import msgspec
 import numpy as np
 
-from libs.common.calibration_error import calibration_error
+from libs.common.calibration_error import calibration_error, calibration_noise
 from libs.common.scorecard import ScoredRows
 from libs.common.scoring import (
     FloatArray,
@@ -25,6 +25,9 @@ from libs.common.scoring import (
 from services.trainer.dataset import Dataset
 from services.trainer.gate import Comparison
 from services.trainer.walk import Model, forecasts
+
+NOISE_SEED = 13
+"""Chance is part of the verdict: the same rows give the same one."""
 
 MID_NAME = "the market's mid"
 
@@ -74,6 +77,13 @@ def compare(test: Dataset, p: FloatArray, *, reference: FloatArray, name: str) -
         error=standard_error(better, share, test.block),
         gain_headline=score(better, headline),
         calibration_change=candidate - other,
+        calibration_noise=calibration_noise(
+            p,
+            weight=weight,
+            window=test.window,
+            block=test.block,
+            rng=np.random.default_rng(NOISE_SEED),
+        ),
     )
 
 

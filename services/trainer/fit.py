@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from libs.common.model import Anchor
-from libs.common.scoring import FloatArray, IntArray, distinct, log_loss
+from libs.common.scoring import FloatArray, distinct, log_loss
 from services.trainer.dataset import Dataset
 from services.trainer.splits import Fold
 
@@ -46,26 +46,23 @@ class _System:
     y: FloatArray
     weight: FloatArray
     slices: tuple[slice, ...]
-    ridge: FloatArray
-    pooled: int
     own: tuple[int, ...]
+
+    @property
+    def pooled(self) -> int:
+        """Count the pooled coefficients: intercept (4) or none (3)."""
+        return len(self.columns)
+
+    @property
+    def size(self) -> int:
+        """Count all coefficients."""
+        return self.pooled + 3 * len(self.own)
 
 
 def fit_anchor(train: Dataset, *, penalty: float) -> Anchor:
     """Fit rung 1 on `train`; `penalty` in windows."""
-    deviating = _deviating_series(train)
-    system = _system(train, penalty, deviating)
-    b = _newton(system)
-    with_intercept = system.pooled == 4
-    shared = b[: system.pooled].tolist()
-    intercept, market, gap, gap_log_time = shared if with_intercept else [0.0, *shared]
-    own = b[system.pooled :].reshape(-1, 3).tolist()
-    series = {
-        train.series_names[code]: (v[0], v[1], v[2]) for code, v in zip(deviating, own, strict=True)
-    }
-    return Anchor(
-        intercept=intercept, market=market, gap=gap, gap_log_time=gap_log_time, series=series
-    )
+    system = _system(train)
+    return _anchor(train, system, _newton(system, penalty, np.zeros(system.size)))
 
 
 def anchored_logits(anchor: Anchor, rows: Dataset) -> FloatArray:
@@ -88,8 +85,11 @@ def choose_penalty(train: Dataset, folds: Sequence[Fold]) -> float:
     losses = dict.fromkeys(PENALTIES, 0.0)
     for fold in folds:
         inside, ahead = train.take(fold.train), train.take(fold.test)
+        system = _system(inside)
+        b = np.zeros(system.size)
         for penalty in PENALTIES:
-            p = sigmoids(anchored_logits(fit_anchor(inside, penalty=penalty), ahead))
+            b = _newton(system, penalty, b)  # the next ridge's answer is near the last one's
+            p = sigmoids(anchored_logits(_anchor(inside, system, b), ahead))
             losses[penalty] += float((ahead.weight * log_loss(p, ahead.y)).sum())
     # On a tie the stronger ridge: the market is the better guess.
     return min(reversed(PENALTIES), key=lambda penalty: losses[penalty])
@@ -117,40 +117,50 @@ def _deviating_series(train: Dataset) -> tuple[int, ...]:
     return tuple(code for code, n in enumerate(windows) if n >= SERIES_WINDOWS_MIN)
 
 
-def _system(train: Dataset, penalty: float, deviating: tuple[int, ...]) -> _System:
-    order: IntArray = np.argsort(train.series, kind="stable")
-    series = train.series[order]
-    market, gap = train.market_logit[order], train.gap[order]
-    columns = (market, gap, gap * train.log_time[order])
-    with_intercept = train.windows() >= INTERCEPT_WINDOWS_MIN
-    if with_intercept:
-        columns = (np.ones(len(order)), *columns)  # type: ignore[assignment]
+def _system(train: Dataset) -> _System:
+    rows = np.argsort(train.series, kind="stable") if len(train.series_names) > 1 else slice(None)
+    series = train.series[rows]
+    market, gap = train.market_logit[rows], train.gap[rows]
+    columns: tuple[FloatArray, ...] = (market, gap, gap * train.log_time[rows])
+    if train.windows() >= INTERCEPT_WINDOWS_MIN:
+        columns = (np.ones(len(market)), *columns)
     edges = np.searchsorted(series, np.arange(len(train.series_names) + 1))
-    pooled = len(columns)
     return _System(
         columns=columns,
         offset=market,
-        y=train.y[order],
-        weight=train.weight[order],
+        y=train.y[rows],
+        weight=train.weight[rows],
         slices=tuple(slice(int(a), int(b)) for a, b in pairwise(edges)),
-        ridge=np.repeat((penalty, penalty * SERIES_PENALTY_RATIO), (pooled, 3 * len(deviating))),
-        pooled=pooled,
-        own=deviating,
+        own=_deviating_series(train),
     )
 
 
-def _newton(system: _System) -> FloatArray:
+def _anchor(train: Dataset, system: _System, b: FloatArray) -> Anchor:
+    shared = b[: system.pooled].tolist()
+    intercept, market, gap, gap_log_time = shared if system.pooled == 4 else [0.0, *shared]
+    own = b[system.pooled :].reshape(-1, 3).tolist()
+    series = {
+        train.series_names[code]: (v[0], v[1], v[2])
+        for code, v in zip(system.own, own, strict=True)
+    }
+    return Anchor(
+        intercept=intercept, market=market, gap=gap, gap_log_time=gap_log_time, series=series
+    )
+
+
+def _newton(system: _System, penalty: float, start: FloatArray) -> FloatArray:
     """Minimise weighted log loss + ridge / 2 |b|^2: strictly convex, so Newton with halving."""
-    b = np.zeros(len(system.ridge))
-    z = system.offset
-    loss = _loss(system, z, b)
+    ridge = np.full(system.size, penalty)
+    ridge[system.pooled :] *= SERIES_PENALTY_RATIO
+    b, z = start, _logits(system, start)
+    loss = _loss(system, z) + float((ridge * b * b).sum()) / 2.0
     for _ in range(_NEWTON_STEPS):
-        gradient, hessian = _derivatives(system, z, b)
-        step = np.linalg.solve(hessian, gradient)
+        gradient, hessian = _derivatives(system, z)
+        step = np.linalg.solve(hessian + np.diag(ridge), gradient + ridge * b)
         for _ in range(_NEWTON_STEPS):
             tried = b - step
             z_tried = _logits(system, tried)
-            loss_tried = _loss(system, z_tried, tried)
+            loss_tried = _loss(system, z_tried) + float((ridge * tried * tried).sum()) / 2.0
             if loss_tried <= loss:
                 break
             step = step / 2.0
@@ -174,17 +184,17 @@ def _logits(system: _System, b: FloatArray) -> FloatArray:
     return z
 
 
-def _loss(system: _System, z: FloatArray, b: FloatArray) -> float:
+def _loss(system: _System, z: FloatArray) -> float:
     losses = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))) - system.y * z
-    return float((system.weight * losses).sum() + (system.ridge * b * b).sum() / 2.0)
+    return float((system.weight * losses).sum())
 
 
-def _derivatives(system: _System, z: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return gradient and Hessian: pooled sums are the sums of each series' own."""
+def _derivatives(system: _System, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return gradient and Hessian of the loss: pooled sums are the sums of each series' own."""
     p = sigmoids(z)
     slack, curvature = system.weight * (p - system.y), system.weight * p * (1.0 - p)
     k = system.pooled
-    gradient, hessian = system.ridge * b, np.diag(system.ridge)
+    gradient, hessian = np.zeros(system.size), np.zeros((system.size, system.size))
     for code, rows in enumerate(system.slices):
         if rows.start == rows.stop:
             continue

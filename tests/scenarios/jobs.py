@@ -136,8 +136,7 @@ def audits(root: Path) -> None:
 
 
 JOBS = {
-    job.__name__: job
-    for job in (journal, imports, merges, publish, checkpoints, make_keys, audits)
+    job.__name__: job for job in (journal, imports, merges, publish, checkpoints, make_keys, audits)
 }
 
 

@@ -87,6 +87,9 @@ def test_a_label_counts_from_when_it_was_known_first():
     later = resolutions.set_column(
         0, "ts_ns", pa.array(np.array(resolutions.column("ts_ns")) + 10**12, pa.int64())
     )
+    assert (
+        assemble(rows, later).dataset.known_ns > 10**12 + assemble(rows, resolutions).dataset.ts_ns
+    ).all()
     once, twice = (
         assemble(rows, resolutions),
         assemble(rows, pa.concat_tables([later, resolutions])),

@@ -89,3 +89,10 @@ def test_windows_and_not_rows_set_the_finest_claim():
     p, y = np.repeat([0.0, 1.0], 50_000), np.repeat([0.0, 1.0], 50_000)
     found = _fit(p, y, 5_000)
     assert calibrate(found, 0.0) == 0.5 / 5_000
+
+
+def test_rows_count_by_their_weight_in_windows():
+    p = np.tile(np.linspace(0.1, 0.9, 100), 100)
+    y = np.concatenate([p[:5_000] > 0.5, np.zeros(5_000)]).astype(float)
+    weight = np.concatenate([np.full(5_000, 1.0), np.full(5_000, 1e-6)])
+    assert calibrate(_fit(p, y, 5_000, weight), 0.9) > 0.99

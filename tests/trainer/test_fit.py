@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from libs.common.model import Anchor, anchored_logit
+from services.trainer import fit
 from services.trainer.assemble import assemble
 from services.trainer.fit import anchored_logits, choose_penalty, fit_anchor, sigmoids
 from services.trainer.splits import walk_forward
@@ -109,3 +110,11 @@ def test_the_penalty_is_chosen_ahead_and_is_strongest_without_folds():
     assert choose_penalty(data, ()) == 100.0
     planted = _relabelled(_data(windows=2_500, rows=2), Anchor(gap=0.9), 5)
     assert choose_penalty(planted, walk_forward(planted, folds=3)) == 10.0
+
+
+def test_deviations_cost_more_than_the_pooled_fit(monkeypatch):
+    planted = Anchor(series={"A": (0.4, 0.0, 0.0), "B": (-0.4, 0.0, 0.0)})
+    data = _relabelled(_data(windows=3_000, rows=2, series=("A", "B")), planted, 3)
+    dear = fit_anchor(data, penalty=100.0).series["A"][0]
+    monkeypatch.setattr(fit, "SERIES_PENALTY_RATIO", 1.0)
+    assert abs(fit_anchor(data, penalty=100.0).series["A"][0]) > 1.1 * abs(dear)

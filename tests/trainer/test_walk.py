@@ -91,3 +91,9 @@ def test_nothing_that_is_learnt_depends_on_test_rows():
     first, second = (walk_fold(train, rows, train.y) for rows in (test, turned))
     assert first.models == second.models
     assert first.models["residual"].trees is not None
+
+
+def test_trees_stop_where_rows_ahead_gain_no_more():
+    """Without an edge there is nothing to learn: stopping on train rows would go on to the end."""
+    train = assemble(*tables(Plan(windows=2_100, rows=3, noise=6))).dataset
+    assert trees.trees_in(learn(train)["residual"].trees) < 60
