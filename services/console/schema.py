@@ -43,6 +43,7 @@ quotes["bid_usd"] = quotes.yes_bids_price_e4.str[0] / 1e4
 quotes["bid_contracts"] = quotes.yes_bids_size_e2.str[0] / 1e2
 ```
 
+`counter.json` beside the journals holds what a writer had counted to when it last sealed an hour.
 A day's `manifest.json` lists rows and SHA-256 of its files; `hawk verify` holds the files to it.
 """
 
@@ -59,7 +60,8 @@ RULES = """
 Without the optional columns a strike is taken as known one second after the open and a result 60 s
 after the close; nothing is ever known earlier. Where two sources cover a moment, the finer one
 wins. Dropped, and counted by reason: what is not finite, out of [0, 1], off the grid (1e-4 USD,
-0.01 contracts), outside its market's life, repeated, contradictory, badly named, or not best first.
+0.01 contracts), outside its market's life, repeated, contradictory, badly named, not best first, a
+side that is null, or a time that cannot be.
 Stored with a flag, and counted: crossed, locked (then also coarse), one-sided, empty, a bid of 1 or
 an ask of 0, a quote behind a gap. Importing twice changes nothing.
 """

@@ -139,7 +139,13 @@ def list_models(root: Path) -> list[dict[str, Any]]:
         {"bundle": bundle.BASE, "rung": "identity", "verdict": None, "serves": serving == "base"}
     ]
     for bundle_id in bundle.bundle_ids(root):
-        manifest = bundle.load_bundle(root, bundle_id).manifest
+        try:
+            manifest = bundle.load_bundle(root, bundle_id).manifest
+        except BundleError as error:
+            # One damaged bundle must not hide the others.
+            lines.append({"bundle": bundle_id, "rung": "damaged", "fault": str(error)})
+            lines[-1] |= {"verdict": verdict_of(root, bundle_id), "serves": bundle_id == serving}
+            continue
         if manifest is not None:
             lines.append(
                 {

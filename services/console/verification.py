@@ -19,6 +19,7 @@ from libs.common.events import Event, Fill, Order, Settlement
 from services.trader.engine import TraderEngine
 from services.trader.ledger import Ledger
 from services.trader.limits import TraderSettings
+from services.trainer import publish
 
 
 class Checked(msgspec.Struct):
@@ -98,6 +99,14 @@ def _verify_file(path: Path, fact: sealing.FileFact) -> None:
 
 def _verify_current(root: Path) -> None:
     current = bundle.read_current(root)
+    chained = audit.recorded_ids(root)
+    proven = [e.generation or 0 for e in publish.activations(root) if e.id in chained]
+    # The line is written after the pointer moved: it may lag behind a kill, never run ahead.
+    if proven and (current is None or current.generation < proven[-1]):
+        raise ArchiveError(
+            f"{bundle.models_folder(root) / 'current'} is older than activation {proven[-1]} of "
+            "the audit chain: an old pointer was put back; run `hawk models activate` or restore"
+        )
     if current is not None:
         bundle.load_bundle(root, current.bundle)
 

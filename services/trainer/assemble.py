@@ -298,9 +298,7 @@ def _coverage(ts_ns: IntArray, market: IntArray, markets: list[_Market]) -> Floa
 
 def _logits(mid: FloatArray, fair: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return market logits and their gap to fair value's (0 where missing), by `math` as served."""
-    markets = [logit(p) for p in mid.tolist()]
-    gaps = [
-        0.0 if isnan(f) else logit(f) - market
-        for f, market in zip(fair.tolist(), markets, strict=True)
-    ]
-    return np.array(markets), np.array(gaps)
+    prices, place = np.unique(mid, return_inverse=True)  # a price grid: few values, many rows
+    market = np.array([logit(p) for p in prices.tolist()])[place]
+    fairs = np.array([0.0 if isnan(f) else logit(f) for f in fair.tolist()])
+    return market, np.where(np.isnan(fair), 0.0, fairs - market)

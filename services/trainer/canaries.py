@@ -35,7 +35,7 @@ LEAK_BINS = 16
 LEAK_RIDGE = 3.0
 """Windows of "no residual" added to a bin: a bin of two windows would shout by luck."""
 
-LEAK_ROWS_MAX = 50_000
+LEAK_ROWS_MAX = 25_000
 """The leak detector looks at this many evenly spaced rows: a leak is no subtle thing."""
 
 

@@ -1,8 +1,8 @@
 """Publication: bundles, verdicts, activation, rollback. The trainer is the only writer here.
 
 Order is the decision to question. A bundle is whole on disk before anything names it; a verdict and
-an activation are journalled (the archive is the truth) before the pointer moves and before the
-audit line is written. A kill between two steps leaves a prefix of that order, and `reconcile`, run
+an activation are journalled (the archive is the truth) before the pointer moves, and the audit line
+is written last. A kill between two steps leaves a prefix of that order, and `reconcile`, run
 before every write, completes it: `current` always names a whole bundle, and every change that took
 effect has its event and its audit line.
 """
@@ -90,8 +90,11 @@ def activate(root: Path, change: Change, *, is_rollback: bool = False) -> Curren
         generation=generation,
         wall_ns=change.wall_ns,
     )
-    _record(root, event)
-    return _point(root, event)
+    _journal(root, event)
+    current = _point(root, event)
+    # Last, so that an audit line proves that the pointer had moved (`hawk verify` relies on it).
+    audit.append_audit(root, event)
+    return current
 
 
 def rollback_target(root: Path) -> str:
@@ -122,11 +125,17 @@ def _point(root: Path, event: ModelEvent) -> Current:
 
 
 def _record(root: Path, event: ModelEvent) -> None:
-    """Journal `event`, seal the hours before it, and chain it; once, however often it is called."""
+    """Journal `event` and chain it; once, however often it is called."""
+    if _journal(root, event):
+        audit.append_audit(root, event)
+
+
+def _journal(root: Path, event: ModelEvent) -> bool:
+    """Journal `event` and seal the hours before it; False if it was journalled before."""
     if any(known.id == event.id for known in model_events(root)):
-        return
+        return False
     writer = StreamWriter(root, writer=WRITER, kind="models", underlying=CONTROL)
     writer.append([event])
     writer.seal(event.ts_ns // HOUR_NS * HOUR_NS)
     set_seq(event, 0)
-    audit.append_audit(root, event)
+    return True

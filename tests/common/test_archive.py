@@ -200,6 +200,20 @@ def test_an_hour_sealed_while_it_is_read_is_not_missed(tmp_path: Path, step: int
     assert table.num_rows == 5
 
 
+def test_rows_of_one_instant_stand_by_the_writers_counter_before_the_id(tmp_path: Path) -> None:
+    events: list[Event] = [quote(0, market=f"M-{n}") for n in range(20)]
+    writer = collector(tmp_path)
+    writer.append(events)
+    late(tmp_path, [quote(0, market="late")])
+    # The late row counts from 0, as an import does; ids are hashes and so in no order.
+    expected = [quote(0, market="late").id, *(e.id for e in events)]
+    for _ in range(2):
+        assert [e.id for e in scanned(tmp_path)] == expected
+        table = Archive(tmp_path).table(QuoteSnapshot)
+        assert [i.hex() for i in table["id"].to_pylist()] == expected
+        writer.seal(END_NS)
+
+
 def test_ticks_are_journalled_and_dropped_at_the_seal(tmp_path: Path) -> None:
     writer = collector(tmp_path)
     writer.append([spot(0), tick(0)])

@@ -4,8 +4,10 @@ import errno
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from libs.common.audit import AUDIT_FILE, append_audit, recorded_ids, verify_chain
@@ -59,6 +61,18 @@ def test_swapped_and_repeated_lines_are_named(tmp_path: Path) -> None:
         path.write_bytes(b"".join([*lines[: number + 1], *lines[number:]]))
         with pytest.raises(ArchiveError, match=f"line {number + 2} "):
             verify_chain(tmp_path)
+
+
+def test_a_line_made_whole_again_by_its_forger_is_found_by_the_next(tmp_path: Path) -> None:
+    lines = chain(tmp_path)
+    forged = msgspec.json.decode(lines[2])
+    forged["event"] = forged["event"].replace("reason 2", "reason 9")
+    text = f"{forged['number']}\n{forged['event']}\n{forged['previous']}"
+    forged["hash"] = sha256(text.encode()).hexdigest()
+    lines[2] = msgspec.json.encode(forged) + b"\n"
+    (tmp_path / AUDIT_FILE).write_bytes(b"".join(lines))
+    with pytest.raises(ArchiveError, match="line 4 "):
+        verify_chain(tmp_path)
 
 
 @pytest.mark.parametrize("text", [b"\n", b"{}\n", b"null\n", b'"\xff"\n', b"[" * 5000 + b"\n"])

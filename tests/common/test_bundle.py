@@ -65,6 +65,7 @@ def test_a_bundle_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert loaded.formula == FORMULA
     assert loaded.trees_text is not None
     assert model_text().startswith(loaded.trees_text)
+    assert loaded.trees_text.endswith("\nend of trees\n")
     assert not loaded.is_fallback
     assert bundle.bundle_ids(tmp_path) == [bundle_id]
 

@@ -149,6 +149,15 @@ def test_each_fault_of_structure_is_refused_by_name(key: str, at: int, value: st
     assert "\n" not in str(caught.value)
 
 
+def test_nodes_that_only_lead_to_each_other_are_refused() -> None:
+    text = model_text()
+    for side in ("left", "right"):
+        line = next(x for x in text.splitlines() if x.startswith(f"{side}_child="))
+        text = text.replace(line, f"{side}_child=1 2 0", 1)
+    with pytest.raises(BundleError, match="tree 0: bad child"):
+        check_trees(fit_sizes(text), FEATURES)
+
+
 def test_sizes_that_are_not_the_byte_lengths_are_refused() -> None:
     text = model_text()
     line = next(line for line in text.splitlines() if line.startswith("tree_sizes="))

@@ -183,3 +183,17 @@ def test_help_loads_neither_pyarrow_nor_lightgbm() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_verify_notices_an_old_pointer_that_was_put_back(hawk: Hawk, own_world: Path) -> None:
+    _, trained, _ = hawk("train", "--data", own_world, "--json")
+    order = ("models", "activate", trained["bundle"], "--data", own_world, "--override-gate")
+    hawk(*order)
+    pointer = own_world / "models/current"
+    old = pointer.read_bytes()
+    hawk("models", "rollback", "--data", own_world)
+    assert hawk("verify", "--data", own_world, "--json")[0] == 0
+    pointer.write_bytes(old)
+    code, verdict, _ = hawk("verify", "--data", own_world, "--json")
+    assert (code, verdict["ok"]) == (1, False)
+    assert "old pointer" in verdict["fault"]
