@@ -15,14 +15,14 @@ from services.trainer.gate import Verdict
 from services.trainer.report import text_report
 from services.trainer.summary import Findings
 
-_SIZE = 360
-_MARGIN = 44
+_SIZE = 400
+_MARGIN = 56
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
     "color:#1b1f24;background:#fff}pre{background:#f5f6f8;padding:1rem;overflow:auto;font-size:13px}"
     "figure{display:inline-block;margin:0 1rem 1rem 0;vertical-align:top}"
-    "figcaption{max-width:360px;font-size:13px;color:#555}"
-    ".yes{color:#116329}.no{color:#a40e26}svg text{font:11px system-ui,sans-serif;fill:#444}"
+    "figcaption{max-width:400px;font-size:13px;color:#555}"
+    ".yes{color:#116329}.no{color:#a40e26}svg text{font:10px system-ui,sans-serif;fill:#444}"
 )
 _MODEL_COLOUR, _MARKET_COLOUR, _GRID_COLOUR = "#0b62c4", "#c2620b", "#cccccc"
 
