@@ -70,7 +70,7 @@ def test_half_of_all_perfect_forecasters_show_next_to_no_calibration_error():
         p, y = _perfect(rng, 4_000)
         errors.append(calibration_error(p, y, weight=np.ones(4_000), block=np.arange(4_000) // 4))
     assert np.quantile(errors, 0.5) < 0.006
-    assert np.quantile(errors, 0.95) < 0.022
+    assert np.quantile(errors, 0.95) < 0.028
 
 
 def test_squared_calibration_error_is_unbiased_where_raw_ece_is_not():
