@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from libs.common.checks import ArchiveError, UnavailableError
@@ -52,7 +52,8 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None], *, name: s
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
     step(f"{name}.after_rename")
 

@@ -22,7 +22,7 @@ import msgspec
 
 from libs.common import durable
 from libs.common.archive import HOUR_NS, Archive
-from libs.common.checks import ArchiveError
+from libs.common.checks import ArchiveError, UsageError
 from libs.common.events import (
     Event,
     FeatureRow,
@@ -63,11 +63,15 @@ class Handlers:
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The instant up to which an output folder is complete, and the trader's state there."""
+    """The instant up to which an output folder is complete, and the trader's state there.
+
+    `run` names what is replayed with which bundle, so that no output is continued by another run.
+    """
 
     tick_ns: int
+    run: str
     trader: msgspec.Raw
-    trader_sha256: str
+    sha256: str
 
 
 @dataclass
@@ -97,6 +101,7 @@ class Replay:
         handlers: Handlers,
         *,
         out: Path | None = None,
+        run: str = "",
         model_events: Iterable[ModelEvent] = (),
     ) -> None:
         self._archive = Archive(root)
@@ -105,7 +110,7 @@ class Replay:
         self._predictor = {u: handlers.predictor(u) for u in self._underlyings}
         self._trader = handlers.trader()
         self._models = sorted(model_events, key=lambda e: (e.ts_ns, e.generation or 0, e.id))
-        self._output = _Output(out, self._underlyings) if out else None
+        self._output = _Output(out, self._underlyings, run=run) if out else None
         self.digests = {kind: Digest() for kind in KINDS}
 
     def run(
@@ -207,8 +212,10 @@ class Replay:
 class _Output:
     """The streams that a run writes below its output folder, and its checkpoint."""
 
-    def __init__(self, root: Path, underlyings: list[str]) -> None:
+    def __init__(self, root: Path, underlyings: list[str], *, run: str) -> None:
         self._root = root
+        self._run = run
+        root.mkdir(parents=True, exist_ok=True)
         self._path = root / CHECKPOINT_FILE
         durable.sweep(self._path.parent)
         self._writers = {
@@ -221,6 +228,11 @@ class _Output:
     def recover(self) -> Checkpoint | None:
         """Cut off what lies behind the last checkpoint and return it."""
         checkpoint = read_checkpoint(self._root)
+        if checkpoint and checkpoint.run != self._run:
+            raise UsageError(
+                f"{self._root} was begun as {checkpoint.run!r} and cannot be continued as "
+                f"{self._run!r}: start a new output with --out"
+            )
         tick_ns = checkpoint.tick_ns if checkpoint else -1
         for writer in self._writers.values():
             writer.cut_after(tick_ns)
@@ -238,8 +250,12 @@ class _Output:
             if events:
                 self._writers[key].append(events)
                 events.clear()
-        digest = sha256(state).hexdigest()
-        checkpoint = Checkpoint(tick_ns=tick_ns, trader=msgspec.Raw(state), trader_sha256=digest)
+        checkpoint = Checkpoint(
+            tick_ns=tick_ns,
+            run=self._run,
+            trader=msgspec.Raw(state),
+            sha256=_seal_of(tick_ns, self._run, state),
+        )
         durable.write_atomic(self._path, msgspec.json.encode(checkpoint), name="checkpoint")
         for writer in self._writers.values():
             writer.seal(tick_ns // HOUR_NS * HOUR_NS)
@@ -266,9 +282,14 @@ def read_checkpoint(root: Path) -> Checkpoint | None:
         checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except (msgspec.DecodeError, OSError) as error:
         raise ArchiveError(f"ledger {path} cannot be read ({error}): restore it") from error
-    if sha256(bytes(checkpoint.trader)).hexdigest() != checkpoint.trader_sha256:
-        raise ArchiveError(f"ledger {path} is damaged: the trader's state does not fit its hash")
+    expected = _seal_of(checkpoint.tick_ns, checkpoint.run, bytes(checkpoint.trader))
+    if checkpoint.sha256 != expected:
+        raise ArchiveError(f"ledger {path} is damaged: it does not fit its hash; restore it")
     return checkpoint
+
+
+def _seal_of(tick_ns: int, run: str, state: bytes) -> str:
+    return sha256(f"{tick_ns}\n{run}\n".encode() + state).hexdigest()
 
 
 def _digest_key(event: Event) -> tuple[int, str]:

@@ -230,8 +230,9 @@ def _judge_quotes(
     reasons.drop(_repeated((ts_ns, code), reasons.kept), "contradicts_earlier_row")
     dropped.update(reasons.counts())
     kept = np.flatnonzero(reasons.kept)
+    until_ns = int(ts_ns[kept].max(initial=0))
     books = Books(*(matrix[kept] for matrix in vars(books).values()))
-    holes = gaps.quote_gaps(markets, code[kept], ts_ns[kept])
+    holes = gaps.quote_gaps(markets, code[kept], ts_ns[kept], until_ns=until_ns)
     flags = validation.book_flags(books) | holes.flags
     flagged.update(validation.flag_counts(books, flags))
     quotes = snapshot_tables.quote_table(markets, code[kept], ts_ns[kept], books, flags=flags)

@@ -8,6 +8,7 @@ Decision to question: a row with one bad level is dropped whole. Half a book is 
 and nothing downstream could tell.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,21 +134,32 @@ def flag_counts(books: Books, flags: Ints) -> dict[str, int]:
 def superseded(ts_ns: Ints, source: Any) -> Bools:
     """Mark rows of a coarser source whose own interval a finer source covers.
 
-    A source's interval is the median distance of its rows; a row of the coarser one stands for the
-    interval before it, so one finer row inside (ts - interval, ts] supersedes it.
+    A candle stands for the interval before it that its source is named for, so one finer row inside
+    (ts - interval, ts] supersedes it; a trade or an index stands for its instant and is never
+    superseded. Intervals come from names, never from the rows: the future must not decide.
     """
     names = np.asarray(source)
     times = {name: np.sort(ts_ns[names == name]) for name in np.unique(names).tolist()}
-    interval = {n: float(np.median(np.diff(t))) if len(t) > 1 else 0.0 for n, t in times.items()}
     marked = np.zeros(len(ts_ns), bool)
     for name in times:
-        own = names == name
+        own, interval = names == name, source_interval_ns(name)
         for finer, known_ns in times.items():
-            if interval[finer] < interval[name]:
+            if source_interval_ns(finer) < interval:
                 upto = np.searchsorted(known_ns, ts_ns[own], side="right")
-                since = np.searchsorted(known_ns, ts_ns[own] - interval[name], side="right")
+                since = np.searchsorted(known_ns, ts_ns[own] - interval, side="right")
                 marked[own] |= upto > since
     return marked
+
+
+def source_interval_ns(name: str) -> int:
+    """Return the interval that one row of source `name` stands for, 0 for an instant.
+
+    >>> source_interval_ns("coinbase_candle_1m"), source_interval_ns("coinbase_trade")
+    (60000000000, 0)
+    """
+    found = re.search(r"_candle_(\d{1,4})([smh])$", name)
+    seconds = {"s": 1, "m": 60, "h": 3_600}
+    return int(found[1]) * seconds[found[2]] * 1_000_000_000 if found else 0
 
 
 def is_name(text: str | None) -> bool:

@@ -63,6 +63,7 @@ def simulate(
     from services.console.output import emit, emit_json, progress
     from services.simulator.recording import ALL, START, Setup, write_simulation
 
+    _settings()
     setup = Setup(
         days=days,
         seed=seed,
@@ -279,7 +280,8 @@ def _settings() -> "Settings":
 
 
 def _root(data: Path | None) -> Path:
-    return data if data is not None else _settings().data
+    settings = _settings()  # always, so that a misspelt key is an error for every command
+    return data if data is not None else settings.data
 
 
 def _day(text: str) -> date:

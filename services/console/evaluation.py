@@ -22,6 +22,7 @@ from libs.common.rows import FAIR_VALUE, MID, TIME_LEFT
 from libs.common.scorecard import Scorecard, ScoredRows, scorecard
 from libs.common.scoring import Interval, block_of
 from services.console import offline
+from services.console.verification import require_whole
 
 ROW_CHOICES = ("two-sided", "clean")
 
@@ -42,6 +43,8 @@ def run_evaluate(root: Path, request: EvaluateRequest) -> dict[str, Any]:
     """Score and return the figures as printed."""
     if request.rows not in ROW_CHOICES:
         raise UsageError(f"--rows {request.rows!r}: choose {' or '.join(ROW_CHOICES)}")
+    require_whole(root)
+    offline.require_series(root, request.series)
     chosen = chosen_bundle(root, request.bundle_id)
     rows = offline.feature_rows(root, series=request.series)
     scored, left_out = select(root, rows, chosen, request)
@@ -118,6 +121,7 @@ def figures(card: Scorecard, left_out: dict[str, int]) -> dict[str, Any]:
         "calibration_error": card.calibration_error.model,
         "calibration_error_market": card.calibration_error.market,
         "expected_calibration_error": {"estimate": card.ece, "null_mean": card.ece_null},
+        "cox": {"intercept": card.cox.intercept, "slope": card.cox.slope},
         "skill_vs_market": _interval(card.skill_vs_market),
         "skill_vs_market_by_block": _interval(card.skill_vs_market_by_block),
         "standardised": {

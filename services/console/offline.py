@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from libs.common import bundle
 from libs.common.archive import TIME_MAX_NS, Archive
-from libs.common.checks import ArchiveError
+from libs.common.checks import ArchiveError, UsageError
 from libs.common.events import Market, ModelEvent, QuoteSnapshot, Resolution, SpotSnapshot
 from libs.common.replay import Handlers
 from libs.common.settings import Settings
@@ -57,6 +57,15 @@ def feature_rows(
     if start_ns:
         rows = rows.filter(pc.greater_equal(rows["ts_ns"], start_ns))
     return rows
+
+
+def require_series(root: Path, series: str | None) -> None:
+    """Raise `UsageError` if no market of `series` was ever recorded: a typo is not a verdict."""
+    if series is None:
+        return
+    known = pc.unique(open_archive(root).table(Market, names=("series",))["series"]).to_pylist()
+    if series not in known:
+        raise UsageError(f"no series {series!r} in {root}; known: {', '.join(sorted(known))}")
 
 
 def resolutions(root: Path, *, end_ns: int = TIME_MAX_NS) -> pa.Table:

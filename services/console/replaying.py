@@ -11,6 +11,7 @@ from libs.common.checks import UsageError
 from libs.common.replay import CHECKPOINT_FILE, Replay
 from libs.common.settings import Settings
 from services.console import offline
+from services.console.verification import require_whole
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,18 @@ def run_replay(
     """Replay and return counts, digests and seconds."""
     began_s = time.monotonic()
     out = _output_folder(root, request)
+    require_whole(root)
     newest_ns = offline.newest_ns(root)
     end_ns = request.end_ns if request.end_ns is not None else newest_ns + 1
+    if request.start_ns is not None and request.start_ns >= end_ns:
+        raise UsageError("--from is not before --to (or the archive's end): nothing to replay")
     span = offline.open_archive(root).span_ns()
     first_ns = max(request.start_ns or 0, span[0] if span else 0)
     replay = Replay(
         root,
         offline.handlers(root, settings, bundle_id=request.bundle_id),
         out=out,
+        run=f"archive from {span[0] if span else 0}, {request.bundle_id or 'recorded'} bundles",
         model_events=offline.switches(root, bundle_id=request.bundle_id),
     )
     digests = replay.run(
@@ -57,7 +62,7 @@ def run_replay(
 
 
 def _output_folder(root: Path, request: ReplayRequest) -> Path | None:
-    """Return the output folder; a new one must be empty, one to continue must have a checkpoint."""
+    """Return the output folder; a new one must hold no output yet."""
     if request.out is not None and request.resume is not None:
         raise UsageError("--out starts a new output and --resume continues one: give only one")
     out = request.out or request.resume
@@ -70,6 +75,8 @@ def _output_folder(root: Path, request: ReplayRequest) -> Path | None:
     has_output = (out / "archive").exists() or (out / CHECKPOINT_FILE).exists()
     if request.out is not None and has_output:
         raise UsageError(f"{out} already holds a replay: continue it with --resume, or remove it")
-    if request.resume is not None and not out.is_dir():
-        raise UsageError(f"{out} does not exist: start a replay with --out")
+    if (root / "archive").resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError(f"{out} lies inside the archive of {root}: a replay never writes there")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder for the output")
     return out

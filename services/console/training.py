@@ -14,6 +14,8 @@ from libs.common.bundle import Manifest
 from libs.common.checks import BundleError
 from libs.common.events import ModelEvent
 from services.console import offline
+from services.console.verification import require_whole
+from services.features.catalog import FEATURE_SET
 from services.trainer import publish
 from services.trainer.evidence import Champion, TrainingHistory
 from services.trainer.gate import GatePolicy
@@ -34,6 +36,8 @@ def run_train(
 ) -> tuple[Outcome, dict[str, Any]]:
     """Train on what was known before `end_ns`, publish the verdict, activate if accepted."""
     upto_ns = end_ns if end_ns is not None else offline.newest_ns(root) + 1
+    require_whole(root)
+    offline.require_series(root, series)
     rows = offline.feature_rows(root, end_ns=upto_ns, series=series)
     on_progress(0.2)
     with durable.writer_lock(root, publish.WRITER):
@@ -49,7 +53,7 @@ def run_train(
         bundle_id = write_candidate(root, outcome)
         # An offline verdict belongs to the archive's time: --to, else the newest event.
         ts_ns = end_ns if end_ns is not None else upto_ns - 1
-        change = Change(bundle_id or "", outcome.verdict.reason, cause, ts_ns, time.time_ns())
+        change = Change(bundle_id, outcome.verdict.reason, cause, ts_ns, time.time_ns())
         _publish(root, outcome, change)
     on_progress(1.0)
     return outcome, _figures(outcome, bundle_id)
@@ -70,14 +74,14 @@ def history(root: Path) -> TrainingHistory:
     )
 
 
-def write_candidate(root: Path, outcome: Outcome) -> str | None:
-    """Write the candidate's bundle, whatever the verdict; None where nothing could be fitted."""
-    if not outcome.probe or outcome.reference is None:
-        return None
+def write_candidate(root: Path, outcome: Outcome) -> str:
+    """Write the candidate's bundle, whatever the verdict: where nothing could be fitted it is the
+    base model's formula with the report that says why.
+    """
     findings = outcome.findings
     manifest = Manifest(
         version=bundle.MANIFEST_VERSION,
-        feature_set=findings.feature_set,
+        feature_set=findings.feature_set or FEATURE_SET,
         feature_names=outcome.feature_names,
         series=findings.series,
         rung=outcome.model.formula.rung,
@@ -94,7 +98,9 @@ def write_candidate(root: Path, outcome: Outcome) -> str | None:
     )
     files = {
         **bundle.formula_files(outcome.model.formula, outcome.model.trees),
-        bundle.REFERENCE_FILE: _parquet(outcome.reference),
+        bundle.REFERENCE_FILE: _parquet(
+            pa.table({}) if outcome.reference is None else outcome.reference
+        ),
         bundle.REPORT_FILE: outcome.report_html.encode(),
         bundle.REPORT_TEXT_FILE: outcome.report_text.encode(),
     }
@@ -105,6 +111,7 @@ def activate(root: Path, bundle_id: str, *, reason: str, overrides_gate: bool) -
     """Serve a bundle by the operator's order; a rejected one only if the gate is overridden."""
     with durable.writer_lock(root, publish.WRITER):
         publish.reconcile(root)
+        bundle.load_bundle(root, bundle_id)
         verdict = verdict_of(root, bundle_id)
         was_accepted = bundle_id == bundle.BASE or (verdict is not None and verdict == "accepted")
         if not was_accepted and not overrides_gate:
@@ -173,7 +180,7 @@ def _publish(root: Path, outcome: Outcome, change: Change) -> None:
     )
     current = bundle.read_current(root)
     is_new = current is None or current.bundle != change.bundle_id
-    if verdict.accepted and change.bundle_id and is_new:
+    if verdict.accepted and is_new:
         publish.activate(root, change)
 
 
@@ -198,7 +205,7 @@ def _data_end_ns(root: Path, event: ModelEvent) -> int | None:
     return manifest.data_end_ns if manifest else None
 
 
-def _figures(outcome: Outcome, bundle_id: str | None) -> dict[str, Any]:
+def _figures(outcome: Outcome, bundle_id: str) -> dict[str, Any]:
     findings = outcome.findings
     return {
         "verdict": "accepted" if outcome.verdict.accepted else "rejected",
@@ -211,6 +218,8 @@ def _figures(outcome: Outcome, bundle_id: str | None) -> dict[str, Any]:
         "rung": outcome.model.formula.rung,
         "calibration": outcome.model.formula.calibration.kind,
         "scores": dict(outcome.scores),
+        # At rung identity these are the figures of the best rung that was tried.
+        "scores_of": findings.shown,
         "left_out": dict(findings.left_out or {}),
     }
 

@@ -35,7 +35,7 @@ def market(number: int = 0, *, open_s: int = 0, close_s: int = 900) -> Market:
 def holes(times: Any, markets: list[Market] | None = None, codes: Any = None) -> Holes:
     ts_ns = np.array([int(t * S) for t in times], np.int64)
     code = np.zeros(len(ts_ns), np.int64) if codes is None else np.array(codes, np.int64)
-    return quote_gaps(markets or [market()], code, ts_ns)
+    return quote_gaps(markets or [market()], code, ts_ns, until_ns=10_000 * S)
 
 
 def spans(gaps: list[Gap]) -> list[tuple[float, float]]:
@@ -102,3 +102,20 @@ def test_gaps_lie_between_neighbouring_observations_and_flags_count_them(times: 
     ends_in_quote = [g for g in found.gaps if g.end_ns // S in set(times)]
     assert np.count_nonzero(found.flags) == len(ends_in_quote)
     assert len({g.id for g in found.gaps}) == len(found.gaps)
+
+
+def test_a_market_that_outlives_the_recording_was_not_missed() -> None:
+    code, ts_ns = np.zeros(100, np.int64), np.arange(100) * S
+    assert quote_gaps([market()], code, ts_ns, until_ns=99 * S).gaps == []
+    assert spans(quote_gaps([market()], code, ts_ns, until_ns=900 * S).gaps) == [(99, 900)]
+
+
+@given(st.lists(st.integers(0, 899), unique=True, min_size=1, max_size=60), st.integers(1, 899))
+def test_the_future_changes_no_past_gap(times: list[int], cut: int) -> None:
+    times = sorted(times)
+    past = [t for t in times if t < cut]
+    whole, part = holes(times), holes(past)
+    assert whole.flags[: len(past)].tolist() == part.flags.tolist()
+    assert [g for g in whole.gaps if g.end_ns < cut * S] == [
+        g for g in part.gaps if g.end_ns < cut * S
+    ]

@@ -190,8 +190,9 @@ def test_the_first_reason_of_a_row_counts_and_only_that() -> None:
 def test_a_finer_source_covers_the_moments_it_saw_and_no_others() -> None:
     minute, second = 60, 1
     times = [*range(0, 600, minute), *range(180, 300, second)]
-    sources = ["candle"] * 10 + ["trade"] * 120
-    marked = validation.superseded(np.array(times, np.int64), np.array(sources))
+    sources = ["x_candle_1m"] * 10 + ["trade"] * 120
+    ts_ns = np.array(times, np.int64) * 1_000_000_000
+    marked = validation.superseded(ts_ns, np.array(sources))
     covered = [t for t, m in zip(times, marked.tolist(), strict=True) if m]
     # The candle at 180 closes on the first trade; the one at 300 has trades inside its minute.
     assert covered == [180, 240, 300]

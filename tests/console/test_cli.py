@@ -116,7 +116,9 @@ def test_verify_names_a_damaged_file_and_exits_1(hawk: Hawk, own_world: Path) ->
         (("evaluate", "--data", "{world}", "--rows", "all"), 2, "choose two-sided or clean"),
         (("evaluate", "--data", "{world}", "--from", "yesterday"), 2, "is not a time"),
         (("import", "{empty}", "--data", "{empty}"), 4, "cannot read"),
-        (("replay", "--data", "{world}", "--resume", "{empty}/x"), 2, "does not exist"),
+        (("replay", "--data", "{world}", "--out", "{world}/archive/x"), 2, "inside the archive"),
+        (("replay", "--data", "{world}", "--from", "2030-01-01"), 2, "nothing to replay"),
+        (("train", "--data", "{world}", "--series", "nope"), 2, "no series 'nope'"),
         (("replay", "--data", "{world}", "--out", "{world}"), 2, "never writes there"),
         (("simulate", "{world}", "--days", "1", "--seed", "1"), 2, "hawk:"),
         (("nonsense",), 2, "nonsense"),
@@ -197,3 +199,43 @@ def test_verify_notices_an_old_pointer_that_was_put_back(hawk: Hawk, own_world: 
     code, verdict, _ = hawk("verify", "--data", own_world, "--json")
     assert (code, verdict["ok"]) == (1, False)
     assert "old pointer" in verdict["fault"]
+
+
+def test_verify_notices_a_cut_journal_and_a_removed_audit_chain(
+    hawk: Hawk, own_world: Path
+) -> None:
+    hawk("train", "--data", own_world)
+    hawk("train", "--data", own_world, "--to", "2026-06-01T12:00:00Z")
+    journal = sorted(own_world.glob("archive/journal/trainer/models/*/*.journal"))[-1]
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-5])
+    code, verdict, _ = hawk("verify", "--data", own_world, "--json")
+    assert (code, "the archive lacks model event" in verdict["fault"]) == (1, True)
+    journal.write_bytes(whole)
+    (own_world / "audit/model-changes.jsonl").unlink()
+    code, verdict, _ = hawk("verify", "--data", own_world, "--json")
+    assert (code, "lines were removed" in verdict["fault"]) == (1, True)
+
+
+def test_half_an_archive_is_not_replayed_trained_or_scored(hawk: Hawk, own_world: Path) -> None:
+    path = sorted(own_world.glob("archive/quote_snapshot/*/*/*.parquet"))[3]
+    path.unlink()
+    for command in ("replay", "train", "evaluate"):
+        code, _, stderr = hawk(command, "--data", own_world)
+        assert code == 4
+        assert f"{path.name} is in its manifest but gone" in stderr
+
+
+def test_an_edited_checkpoint_is_noticed(hawk: Hawk, world: Path, tmp_path: Path) -> None:
+    hawk("replay", "--data", world, "--to", "2026-06-01T05:00:00Z", "--out", tmp_path / "o")
+    path = tmp_path / "o/ledger/checkpoint.json"
+    path.write_bytes(path.read_bytes().replace(b'"tick_ns":178', b'"tick_ns":179'))
+    code, verdict, _ = hawk("verify", "--data", tmp_path / "o", "--json")
+    assert (code, "does not fit its hash" in verdict["fault"]) == (1, True)
+
+
+def test_an_output_is_not_continued_by_another_run(hawk: Hawk, world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    hawk("replay", "--data", world, "--to", "2026-06-01T05:00:00Z", "--out", out)
+    code, _, stderr = hawk("replay", "--data", world, "--resume", out, "--bundle", "base")
+    assert (code, "cannot be continued" in stderr) == (2, True)

@@ -145,3 +145,37 @@ def test_a_later_start_gives_the_tail_of_the_features(traded: Path, tmp_path: Pa
         tail = [body(e) for e in Archive(tmp_path / "tail").scan({kind: 0}, end_ns=TIME_MAX_NS)]
         assert tail == whole
         assert tail
+
+
+@pytest.mark.parametrize("cut", ["2026-06-01T00:00:30Z", "2026-06-01T09:41:13Z"])
+def test_a_recording_without_its_future_gives_the_same_past(
+    world: Path, tmp_path: Path, cut: str
+) -> None:
+    from services.collector.recording import import_recording
+
+    cut_ns = parse_time(cut) or 0
+    truncate(world.parent / "recording", tmp_path / "recording", cut_ns)
+    import_recording(tmp_path / "recording", tmp_path / "data")
+    past = digests(tmp_path / "data", end_ns=cut_ns)
+    assert past == digests(world, end_ns=cut_ns)
+    assert past["features"]["count"] > 0
+
+
+def truncate(source: Path, target: Path, cut_ns: int) -> None:
+    """Copy a recording as it would have been at `cut_ns`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    target.mkdir()
+    for name in ("quotes", "spot"):
+        table = pq.read_table(source / f"{name}.parquet")
+        pq.write_table(table.filter(pc.less(table["ts_ns"], cut_ns)), target / f"{name}.parquet")
+    markets = pq.read_table(source / "markets.parquet")
+    rows = [row for row in markets.to_pylist() if row["open_ns"] < cut_ns]
+    for row in rows:
+        if row["strike_known_ns"] is not None and row["strike_known_ns"] >= cut_ns:
+            row["strike_usd"] = None
+        if row["result_known_ns"] is not None and row["result_known_ns"] >= cut_ns:
+            row["result"] = row["settlement_usd"] = None
+    pq.write_table(pa.Table.from_pylist(rows, schema=markets.schema), target / "markets.parquet")

@@ -100,7 +100,7 @@ def publish(root: Path) -> None:
 
 def checkpoints(root: Path) -> None:
     """Write a replay's output, a checkpoint every half hour."""
-    output = replay._Output(root, ["BTC-USD"])
+    output = replay._Output(root, ["BTC-USD"], run="test")
     kept = output.recover()
     for number in range(6):
         at_ns = T0_NS + number * HOUR_NS // 2

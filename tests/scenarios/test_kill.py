@@ -182,7 +182,9 @@ def check(job: str, root: Path) -> None:
         return
     is_whole(root)
     CHECKS[job](root, acks(root))
-    if job != "checkpoints":  # its ledger is a stand-in
+    # The ledger of checkpoints and the audit lines of audits are stand-ins, and a folder that was
+    # killed before its first row has no archive to verify.
+    if job not in ("checkpoints", "audits") and (root / "archive").is_dir():
         verdict = verify(root)
         assert verdict.ok, verdict.fault
 
