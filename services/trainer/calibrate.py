@@ -51,6 +51,8 @@ def fit_calibration(
     if kind == "isotonic" and (steps := _isotonic(p_raw, y, weight, windows)) is not None:
         return steps
     slope, intercept = _line(logits, y, weight, with_intercept=kind != "slope")
+    if slope <= 0.0:
+        return Calibration()  # a line that falls tells nothing, and a predictor refuses it
     kind = "slope" if kind == "slope" else "slope_intercept"
     return Calibration(kind=kind, slope=slope, intercept=intercept)
 
@@ -58,7 +60,7 @@ def fit_calibration(
 def _line(
     x: FloatArray, y: FloatArray, weight: FloatArray, *, with_intercept: bool
 ) -> tuple[float, float]:
-    """Return slope and intercept by ridged Newton from (1, 0); a slope is never negative."""
+    """Return slope and intercept by ridged Newton from (1, 0)."""
     slope, intercept = 1.0, 0.0
     for _ in range(_NEWTON_STEPS):
         p = sigmoids(intercept + slope * x)
@@ -74,7 +76,7 @@ def _line(
         intercept, slope = intercept - float(step[0]), slope - float(step[1])
         if float(np.abs(step).max()) < 1e-10:
             break
-    return max(slope, 0.0), intercept
+    return slope, intercept
 
 
 def _isotonic(

@@ -80,9 +80,9 @@ def test_the_served_map_equals_the_fitted_one():
     assert served == pytest.approx(np.clip(theirs.predict(ahead), 0.5 / 6_000, 1 - 0.5 / 6_000))
 
 
-def test_outcomes_that_contradict_the_forecast_give_no_constant_steps():
+def test_outcomes_that_contradict_the_forecast_give_no_map():
     p = np.linspace(0.1, 0.9, 6_000)
-    assert _fit(p, (p < 0.5).astype(float), 6_000).kind == "slope_intercept"
+    assert _fit(p, (p < 0.5).astype(float), 6_000) == Calibration()
 
 
 def test_windows_and_not_rows_set_the_finest_claim():
