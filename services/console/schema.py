@@ -37,6 +37,7 @@ per kind, underlying and hour, sorted; the running hour stands in CRC-framed jou
 
 ```python
 import pandas as pd
+
 quotes = pd.read_parquet("data/archive/quote_snapshot")
 quotes["time"] = pd.to_datetime(quotes.ts_ns, utc=True)
 quotes["bid_usd"] = quotes.yes_bids_price_e4.str[0] / 1e4
