@@ -31,7 +31,7 @@ def main() -> None:
     """Print figures and bars."""
     recordings = Path(os.environ.get("HAWK_RECORDINGS", ""))
     if not (recordings / FOLDERS[0] / "markets.parquet").exists():
-        sys.stdout.write('{"note":"no real recordings: set HAWK_RECORDINGS"}\n')
+        sys.stderr.write("no real recordings, no bar: set HAWK_RECORDINGS\n")
         return
     bars: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
