@@ -10,8 +10,9 @@ SOURCES = sorted(p for top in ("libs", "services") for p in (ROOT / top).rglob("
 
 SHELLS = {
     "libs/common": {
-        "archive", "audit", "batch", "bundle", "durable", "journal", "keys", "replay", "sealing",
-        "settings", "telemetry",
+        "archive", "audit", "backoff", "batch", "bundle", "bus", "context", "durable", "journal", "keys",
+        "memory_bus", "outbox", "reader", "replay", "sealing", "service", "settings",
+        "stream_writer", "telemetry", "web",
     },
     "services/collector": {"recording"},
     "services/predictor": {"native"},

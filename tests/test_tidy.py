@@ -17,11 +17,22 @@ BANNED_NAMES = {"data", "info", "manager", "util", "utils", "helper", "helpers",
 FRAMEWORK_FILES = {"cli.py"}
 """Typer commands take one argument per option, by position; nothing else may."""
 
+CATCH_ALL = {("libs/common/service.py", "guarded")}
+"""Functions that may catch everything: where a failing event is given up, by its id."""
+
 INT_SUFFIXES = ("_ns", "_e6", "_e4", "_e2")
 
 
 def functions(path: Path) -> list[ast.FunctionDef]:
     return [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+
+
+def without_catch_all(path: Path) -> ast.Module:
+    """Parse a file and leave out the functions that are named in CATCH_ALL."""
+    tree = ast.parse(path.read_text())
+    name = str(path.relative_to(ROOT))
+    tree.body = [n for n in tree.body if (name, getattr(n, "name", "")) not in CATCH_ALL]
+    return tree
 
 
 def code_lines(node: ast.FunctionDef) -> int:
@@ -83,7 +94,7 @@ class TestSource:
                 assert not re.search(r"\bfloat\b", ast.unparse(node.annotation)), node.target.id
 
     def test_only_named_places_catch_everything(self, path: Path) -> None:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(without_catch_all(path)):
             if isinstance(node, ast.ExceptHandler):
                 caught = ast.unparse(node.type) if node.type else ""
                 assert caught not in ("", "Exception", "BaseException"), f"line {node.lineno}"

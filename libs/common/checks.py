@@ -39,6 +39,18 @@ class ArchiveError(UnavailableError):
     """The archive, a journal or a recording is damaged, unreadable or cannot be written."""
 
 
+class BusError(UnavailableError):
+    """Redis does not answer or refuses; what was to be published stands in the journal."""
+
+
+class BusFullError(BusError):
+    """Redis has no memory left and evicts nothing; only a separate trim makes room."""
+
+
+class BusForeignError(BusError):
+    """A stream holds entries that this data folder never wrote."""
+
+
 class BundleError(HawkError):
     """A model bundle is damaged, unsigned, for another feature set or otherwise refused."""
 

@@ -294,11 +294,17 @@ class Command(Event, frozen=True, kw_only=True):
 
 
 class DeadLetter(Event, frozen=True, kw_only=True):
-    """A stream entry that was given up after too many deliveries."""
+    """A stream entry that `group` gave up after too many attempts.
+
+    `event` is the id of the event in it, empty where there was none to read. Replay honours it: the
+    handler of that group is not fed that event.
+    """
 
     stream: str
     entry_id: str
     reason: str
+    group: str = ""
+    event: str = ""
 
 
 EVENT_TYPES: tuple[type[Event], ...] = (

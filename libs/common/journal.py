@@ -12,7 +12,7 @@ Frame: little-endian u32 length of body, u32 CRC-32 of the rest, u64 seq, u64 en
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +109,10 @@ class Journal:
             raise durable.cannot_write(self.path, error) from error
         durable.step("journal.after_fsync")
 
-    def cut_after(self, ts_ns: int) -> None:
-        """Drop entries later than `ts_ns`: what lies behind the last complete tick."""
+    def keep(self, is_kept: Callable[[Entry], bool]) -> None:
+        """Drop every other entry: what lies behind the last complete tick."""
         entries = read_journal(self.path).entries
-        kept = [entry for entry in entries if entry.event.ts_ns <= ts_ns]
+        kept = [entry for entry in entries if is_kept(entry)]
         if len(kept) < len(entries):
             content = b"".join(_frame(entry) for entry in kept)
             os.close(self._descriptor)

@@ -38,7 +38,7 @@ from libs.common.events import (
     event_id,
 )
 from libs.common.handler import CheckpointedHandler, Handler
-from libs.common.sealing import StreamWriter
+from libs.common.stream_writer import StreamWriter
 from libs.common.streams import STREAMS
 
 KINDS = ("features", "forecasts", "orders")

@@ -1,20 +1,16 @@
-"""Writing the archive: journals of the running hour, sealed hours, late rows, manifests.
+"""Sealed hours: rows into Parquet files, late rows merged, manifests that tell the truth.
 
-One `StreamWriter` owns one (writer, stream, underlying): it numbers events without a break across
-restarts, appends batches to the hour's journal, and turns a finished hour into one Parquet file
-per event kind. Late rows (import, backfill) are merged into the hour's file by the same steps. A
-journal is removed only after all its rows stand in sealed files, and a reader drops repeated ids,
-so a kill between any two steps loses nothing and repeats nothing. What the files do not keep, the
-count of the last tick, stands in a small file beside the journals.
+In go tables of one event kind, out come one file per hour with its row count and SHA-256 in the
+day's manifest. Late rows (import, backfill) are merged into the hour's file by the same steps as a
+finished hour (`stream_writer.py`), and a reader drops repeated ids, so a kill between any two steps
+loses nothing and repeats nothing.
 
 The manifest is written twice around a replacement, first with the new hash as `pending`: at every
 instant the file on disk has one of the two hashes that the manifest names.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -23,37 +19,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from libs.common import columns, durable
+from libs.common import durable
 from libs.common.archive import (
     HOUR_NS,
-    Archive,
-    date_of,
     folder_of,
     hour_of,
     id_array,
     in_order,
-    journal_hour_ns,
-    safe_name,
 )
-from libs.common.checks import ArchiveError, check
-from libs.common.events import Event, Tick, set_seq
-from libs.common.journal import Entry, Journal, read_journal
-from libs.common.streams import CONTROL, stream
+from libs.common.checks import ArchiveError
+from libs.common.events import Event
 
 ZSTD_LEVEL = 9
 """Files are written once and read often."""
 
 MANIFEST = "manifest.json"
-
-COUNTER = "counter.json"
-"""Beside the journals: what a writer had counted to when it last sealed an hour."""
-
-
-class Counted(msgspec.Struct, frozen=True, order=True):
-    """The last sequence number and entry millisecond that a writer gave."""
-
-    seq: int
-    entry_ms: int
 
 
 class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,123 +49,6 @@ class Manifest(msgspec.Struct, frozen=True):
     """All files of one event kind, underlying and day."""
 
     files: dict[str, FileFact]
-
-
-class StreamWriter:
-    """Sole writer of one stream of one underlying; opening it recovers from any kill."""
-
-    def __init__(self, root: Path, *, writer: str, kind: str, underlying: str) -> None:
-        self._root = root
-        self._stream = stream(kind)
-        self._underlying = CONTROL if self._stream.is_control else safe_name(underlying)
-        self._suffix = f".{writer}" if self._stream.is_control else ""
-        self._folder = root / "archive/journal" / writer / kind / f"underlying={self._underlying}"
-        durable.sweep(self._folder)
-        self._journal: Journal | None = None
-        self._hour_ns = -1
-        self._counted = self._last_written()
-
-    @property
-    def seq(self) -> int:
-        """The last sequence number given."""
-        return self._counted.seq
-
-    def append(self, events: Sequence[Event]) -> list[Entry]:
-        """Number `events`, write them as one synced batch per hour, and return their entries.
-
-        What fails to be written uses up no number: the same events may be appended again.
-        """
-        entries: list[Entry] = []
-        for hour_ns, of_hour in groupby(events, key=lambda e: e.ts_ns // HOUR_NS * HOUR_NS):
-            batch: list[Entry] = []
-            counted = self._counted
-            for event in of_hour:
-                check(type(event) in self._stream.types, f"{event} on {self._stream.kind}")
-                entry_ms = max(counted.entry_ms, event.ts_ns // 1_000_000)
-                counted = Counted(counted.seq + 1, entry_ms)
-                set_seq(event, counted.seq)
-                batch.append(Entry(event, entry_ms))
-            self._open(hour_ns).append(batch)
-            self._counted = counted
-            entries += batch
-        return entries
-
-    def seal(self, before_ns: int) -> int:
-        """Seal the journals of hours that ended at or before `before_ns`; return how many."""
-        self.close()
-        sealed = 0
-        for path in sorted(self._folder.glob("*.journal")):
-            if journal_hour_ns(path) + HOUR_NS <= before_ns:
-                self._seal_one(path)
-                sealed += 1
-        return sealed
-
-    def cut_after(self, ts_ns: int) -> None:
-        """Drop journalled events later than `ts_ns`, and number on from what is left."""
-        self.close()
-        for path in sorted(self._folder.glob("*.journal")):
-            journal = Journal(path)
-            journal.cut_after(ts_ns)
-            journal.close()
-        self._counted = self._last_written()
-
-    def close(self) -> None:
-        """Close the open journal; appending opens it again."""
-        if self._journal is not None:
-            self._journal.close()
-            self._journal, self._hour_ns = None, -1
-
-    def _open(self, hour_ns: int) -> Journal:
-        if self._journal is None or self._hour_ns != hour_ns:
-            self.close()
-            name = f"{date_of(hour_ns)}T{hour_of(hour_ns)}.journal"
-            self._journal, self._hour_ns = Journal(self._folder / name), hour_ns
-        return self._journal
-
-    def _seal_one(self, path: Path) -> None:
-        entries = read_journal(path).entries
-        hour_ns = journal_hour_ns(path)
-        for event_type in self._stream.types:
-            events = [e.event for e in entries if type(e.event) is event_type]
-            if events and event_type is not Tick:
-                table = columns.to_table(event_type, events)
-                folder = folder_of(self._root, event_type, self._underlying, hour_ns)
-                with self._folder_lock():
-                    put_rows(folder, f"{hour_of(hour_ns)}{self._suffix}.parquet", table)
-        counter = self._folder / COUNTER
-        counted = max([_read_counter(counter), *map(_counted, entries)])
-        durable.write_atomic(counter, msgspec.json.encode(counted), name="counter")
-        durable.step("seal.before_remove")
-        path.unlink()
-        durable.sync_folder(path.parent)
-        durable.step("seal.after_remove")
-
-    def _folder_lock(self) -> AbstractContextManager[None]:
-        """Keep apart the writers of a control stream: a day's folder and manifest are shared."""
-        if not self._stream.is_control:
-            return nullcontext()
-        return durable.writer_lock(self._root, f"{self._stream.kind}-folder", waits=True)
-
-    def _last_written(self) -> Counted:
-        """Return what was counted to: by the counter and the journals, else the sealed files."""
-        last = _read_counter(self._folder / COUNTER)
-        for path in self._folder.glob("*.journal"):
-            last = max([last, *map(_counted, read_journal(path).entries)])
-        return last if last.seq else self._last_sealed()
-
-    def _last_sealed(self) -> Counted:
-        last = Counted(0, 0)
-        archive = Archive(self._root)
-        for event_type in self._stream.types:
-            if event_type is Tick:
-                continue
-            files = archive.files(event_type, self._underlying, end_ns=2**63 - 1)
-            own = [f for f in files if not self._suffix or self._suffix in f.path.name]
-            if own:
-                table = pq.read_table(own[-1].path, columns=["ts_ns", "seq"])
-                seq, ts_ns = pc.max(table["seq"]).as_py(), pc.max(table["ts_ns"]).as_py()
-                last = max(last, Counted(seq, ts_ns // 1_000_000))
-        return last
 
 
 def put_rows(folder: Path, name: str, table: pa.Table) -> int:
@@ -352,20 +215,4 @@ def _read_file(path: Path) -> pa.Table:
         raise ArchiveError(
             f"cannot read {path}: {str(error).splitlines()[0][:200]}; "
             "run `hawk verify` and restore the file from a backup"
-        ) from error
-
-
-def _counted(entry: Entry) -> Counted:
-    return Counted(entry.event.seq, entry.entry_ms)
-
-
-def _read_counter(path: Path) -> Counted:
-    if not path.exists():
-        return Counted(0, 0)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Counted)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise ArchiveError(
-            f"counter {path} cannot be read ({error}): restore it from a backup, or remove it "
-            "to count on from the sealed files"
         ) from error

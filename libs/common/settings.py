@@ -8,6 +8,7 @@ known and used by tests only.
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -44,10 +45,43 @@ class Settings(BaseSettings):
     loss_day_usd_max: Positive = Field(
         300.0, description="realised loss of a UTC day that stops it"
     )
+    source: str = Field(
+        "simulated@1", description="what the collector plays: recording:DIR@SPEED, simulated@SPEED"
+    )
+    redis_url: str | None = Field(
+        None, description="Redis of the streams, without password: redis://[user@]host:port/db"
+    )
+    redis_password_file: Path | None = Field(None, description="file that holds its password")
+    http_host: str = Field("127.0.0.1", description="address of the health and forecast pages")
+    port: Annotated[int, Field(ge=1, le=65_000)] = Field(
+        8480, description="port of the predictor; the other services use the next five"
+    )
+    api_key_file: Path | None = Field(
+        None, description="file with the key of the forecast page; needed beyond loopback"
+    )
+    train_every_h: Positive = Field(
+        24.0, description="stream hours after which the trainer looks again"
+    )
+    train_resolutions: Annotated[int, Field(ge=1)] = Field(
+        500, description="new resolutions after which the trainer looks again"
+    )
     recordings: Path | None = Field(None, description="real recordings, for tests only")
     engine: str | None = Field(
         None, description="command that starts a container engine, tests only"
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def refuse_password(cls, url: str | None) -> str | None:
+        """Refuse a secret where every process list and log can show it."""
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("a Redis address starts with redis://, rediss:// or unix://")
+        if parts.password or "password=" in parts.query:
+            raise ValueError("no password in an address: name its file in HAWK_REDIS_PASSWORD_FILE")
+        return url
 
     @field_validator("stage")
     @classmethod

@@ -15,13 +15,18 @@ CONTROL = "control"
 """The hash tag, and in the archive the underlying, of control streams."""
 
 
+SERVICES = ("collector", "features", "predictor", "trader", "trainer", "monitor")
+"""Every service that runs live, in the order of the pipeline; any of them may raise an alert."""
+
+
 @dataclass(frozen=True)
 class Stream:
-    """One stream kind; `entries_max` bounds its length per underlying."""
+    """One stream kind; `entries_max` bounds its length per underlying, `readers` are its groups."""
 
     kind: str
     types: tuple[type[Event], ...]
     writers: tuple[str, ...]
+    readers: tuple[str, ...]
     entries_max: int
     is_control: bool = False
 
@@ -40,26 +45,48 @@ STREAMS: tuple[Stream, ...] = (
             events.QuoteSnapshot,
         ),
         ("collector",),
+        ("features", "trader", "monitor"),
         100_000,
     ),
-    Stream("features", (events.FeatureRow, events.Tick), ("features",), 100_000),
-    Stream("forecasts", (events.Forecast, events.Tick), ("predictor",), 100_000),
+    Stream(
+        "features",
+        (events.FeatureRow, events.Tick),
+        ("features",),
+        ("predictor", "monitor"),
+        100_000,
+    ),
+    Stream(
+        "forecasts",
+        (events.Forecast, events.Tick),
+        ("predictor",),
+        ("trader", "monitor"),
+        100_000,
+    ),
     Stream(
         "orders",
         (events.Order, events.Fill, events.Skip, events.Settlement),
         ("trader",),
+        ("monitor",),
         100_000,
     ),
-    Stream("models", (events.ModelEvent,), ("trainer", "predictor"), 10_000, is_control=True),
-    Stream("alerts", (events.Alert,), ("monitor", "collector", "trader"), 10_000, is_control=True),
-    Stream("commands", (events.Command,), ("console",), 10_000, is_control=True),
     Stream(
-        "dead",
-        (events.DeadLetter,),
-        ("collector", "features", "predictor", "trader", "monitor"),
+        "models",
+        (events.ModelEvent,),
+        ("trainer", "predictor"),
+        ("predictor", "monitor"),
         10_000,
         is_control=True,
     ),
+    Stream("alerts", (events.Alert,), SERVICES, ("trader", "monitor"), 10_000, is_control=True),
+    Stream(
+        "commands",
+        (events.Command,),
+        ("console",),
+        ("trader", "trainer", "monitor"),
+        10_000,
+        is_control=True,
+    ),
+    Stream("dead", (events.DeadLetter,), SERVICES, ("monitor",), 10_000, is_control=True),
 )
 
 

@@ -1,7 +1,7 @@
 """Log lines: one JSON object per decision on stderr, in colour on a terminal.
 
 Results go to stdout and never through here. Keys are nouns and verbs with units; nothing is logged
-per tick. Metrics and health pages come with the live services.
+per tick above debug. Pages with health and metrics are in `web.py`.
 """
 
 import logging
@@ -28,3 +28,19 @@ def configure_logging(level: str) -> None:
 def log() -> structlog.typing.FilteringBoundLogger:
     """Return the logger."""
     return structlog.get_logger()  # type: ignore[no-any-return]
+
+
+def bind_service(name: str) -> None:
+    """Name the service in every line of this process."""
+    structlog.configure(
+        processors=[_named(name), *structlog.get_config()["processors"]],
+    )
+
+
+def _named(name: str) -> structlog.typing.Processor:
+    def add(
+        logger: object, method: str, line: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {"service": name, **line}
+
+    return add

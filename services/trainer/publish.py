@@ -7,20 +7,25 @@ before every write, completes it: `current` always names a whole bundle, and eve
 effect has its event and its audit line.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from libs.common import audit, bundle, keys
+from libs.common import audit, bundle, durable, keys
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
 from libs.common.bundle import BASE, Current
-from libs.common.checks import BundleError
+from libs.common.checks import BundleError, UnavailableError
 from libs.common.events import ModelEvent, event_id, set_seq
-from libs.common.sealing import StreamWriter
+from libs.common.stream_writer import StreamWriter
 from libs.common.streams import CONTROL
 
 WRITER = "trainer"
-OPERATOR_ROUTE = "operator"
+LOCK_S_MAX = 10.0
+"""How long a publisher waits for another: each needs well under a second."""
+
+LOCK_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,35 @@ class Change:
     wall_ns: int
 
 
+@contextmanager
+def publishing(root: Path) -> Iterator[None]:
+    """Hold the trainer's role, in a folder where nothing is half done.
+
+    Raises `UnavailableError` if another process keeps the role for LOCK_S_MAX.
+    """
+    with ExitStack() as held:
+        deadline_s = time.monotonic() + LOCK_S_MAX
+        while True:
+            try:
+                held.enter_context(durable.writer_lock(root, WRITER))
+                break
+            except UnavailableError:
+                if time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(LOCK_PAUSE_S)
+        reconcile(root)
+        yield
+
+
 def model_events(root: Path) -> list[ModelEvent]:
     """Return all recorded model events, in order."""
     found = Archive(root).scan({ModelEvent: 0}, end_ns=TIME_MAX_NS)
     return [event for event in found if isinstance(event, ModelEvent)]
+
+
+def verdicts(root: Path) -> list[ModelEvent]:
+    """Return the gate's recorded verdicts, in order."""
+    return [e for e in model_events(root) if e.action in ("accepted", "rejected")]
 
 
 def activations(root: Path) -> list[ModelEvent]:

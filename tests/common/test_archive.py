@@ -23,7 +23,8 @@ from libs.common.events import (
     event_id,
     set_seq,
 )
-from libs.common.sealing import StreamWriter, add_late_rows
+from libs.common.sealing import add_late_rows
+from libs.common.stream_writer import StreamWriter
 from tests.common.samples import T0_NS, model_event, quote, spot, tick
 
 END_NS = T0_NS + 100 * HOUR_NS

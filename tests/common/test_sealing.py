@@ -11,11 +11,12 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from libs.common import columns, durable, sealing
+from libs.common import columns, durable, sealing, stream_writer
 from libs.common.archive import HOUR_NS, Archive
 from libs.common.checks import ArchiveError, InvariantError
 from libs.common.events import Event, ModelEvent, SpotSnapshot
-from libs.common.sealing import StreamWriter, add_late_rows, hash_file, read_manifest
+from libs.common.sealing import add_late_rows, hash_file, read_manifest
+from libs.common.stream_writer import StreamWriter
 from tests.common.samples import T0_NS, model_event, quote, spot, tick
 
 END_NS = T0_NS + 100 * HOUR_NS
@@ -195,7 +196,7 @@ import resource, signal, sys
 from pathlib import Path
 from libs.common.archive import HOUR_NS
 from libs.common.checks import ArchiveError
-from libs.common.sealing import StreamWriter
+from libs.common.stream_writer import StreamWriter
 from tests.common.samples import T0_NS, spot
 writer = StreamWriter(Path(sys.argv[1]), writer="collector", kind="snapshots", underlying="BTC-USD")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -262,7 +263,7 @@ def test_a_damaged_manifest_or_counter_is_one_clear_line(tmp_path: Path, content
     writer.append([spot(0)])
     writer.seal(END_NS)
     (manifest,) = tmp_path.rglob(sealing.MANIFEST)
-    (counter,) = tmp_path.rglob(sealing.COUNTER)
+    (counter,) = tmp_path.rglob(stream_writer.COUNTER)
     manifest.write_bytes(content)
     with pytest.raises(ArchiveError, match="manifest") as caught:
         read_manifest(manifest.parent)
@@ -276,7 +277,7 @@ def test_two_writers_of_a_control_stream_do_not_lose_each_others_manifest_lines(
     tmp_path: Path,
 ) -> None:
     script = (
-        "import sys; from pathlib import Path; from libs.common.sealing import StreamWriter;"
+        "import sys; from pathlib import Path; from libs.common.stream_writer import StreamWriter;"
         "from tests.common.samples import T0_NS, model_event; from libs.common.archive import *\n"
         "w = StreamWriter(Path(sys.argv[1]), writer=sys.argv[2], kind='models', underlying='x')\n"
         "for h in range(12):\n"

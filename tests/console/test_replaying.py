@@ -12,9 +12,11 @@ import pytest
 
 from libs.common.settings import Settings
 from services.console import training
+from services.console.offline import newest_ns
 from services.console.output import parse_time
 from services.console.replaying import ReplayRequest, run_replay
 from services.console.verification import verify
+from services.trainer import serving
 
 ROOT = Path(__file__).parent.parent.parent
 MIDDLE_NS = parse_time("2026-06-01T13:37:11Z")
@@ -34,7 +36,9 @@ def traded(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("traded") / "data"
     shutil.copytree(world, root)
     _, trained = training.run_train(root, series=None, end_ns=MIDDLE_NS, cause="test")
-    training.activate(root, trained["bundle"], reason="test", overrides_gate=True)
+    serving.activate(
+        root, trained["bundle"], reason="test", overrides_gate=True, ts_ns=newest_ns(root)
+    )
     move_activation(root)
     return root
 
@@ -43,7 +47,7 @@ def move_activation(root: Path) -> None:
     """Activations belong to the newest instant; for these tests one at six in the morning."""
     from libs.common import bundle, keys
     from libs.common.events import ModelEvent, event_id
-    from libs.common.sealing import StreamWriter
+    from libs.common.stream_writer import StreamWriter
 
     current = bundle.read_current(root)
     assert current is not None

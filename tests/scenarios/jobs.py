@@ -25,7 +25,7 @@ from libs.common.events import (
     event_id,
 )
 from libs.common.model import Formula
-from libs.common.sealing import StreamWriter
+from libs.common.stream_writer import StreamWriter
 from services.collector.recording import import_recording
 from tests.common.samples import T0_NS, model_event, quote, spot, tick
 from tests.common.test_bundle import manifest

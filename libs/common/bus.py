@@ -1,0 +1,421 @@
+"""The bus: Redis Streams behind a few verbs, and the one place that talks to redis-py.
+
+In go journalled entries with the ids they were given, out come deliveries with the events decoded.
+A market stream has explicit ids `<ms>-<seq>`, so that sending twice writes once and a hole shows in
+`seq`; a control stream has the server's. An entry is readable with `redis-cli`: fields `type`, `v`,
+`id`, `ts`, `body`.
+
+The decision to question is what is left unused of redis-py: its connections, errors and TLS are
+used, its command methods and retries are not. A retry inside the client cannot know whether the
+command took effect (measured: 20 retried XADDs made 40 entries, no error), reply shapes changed
+between its releases, and a pipeline of its commands costs three times the packing itself. Commands
+go out packed, replies are read as they come over RESP2, and every failure is a `BusError` to the
+caller, who asks the stream what it has (`last_id`) before it sends again.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import hiredis
+import msgspec
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from libs.common.checks import BusError, BusForeignError, BusFullError
+from libs.common.events import AnyEvent, Event, body, decode
+from libs.common.journal import Entry
+from libs.common.streams import CONTROL
+
+SCHEMA_VERSION = b"1"
+"""Field `v`. An entry of another version is not read, never on a best effort."""
+
+SOCKET_TIMEOUT_S = 5.0
+"""Above the longest block time; a server that is silent for longer counts as gone."""
+
+BLOCK_S_MAX = 2.0
+"""Longest wait of one read: a reader looks at its stop sign between two reads."""
+
+PIPELINE_ENTRIES_MAX = 256
+"""Entries sent before their replies are read: 150 kB, well inside the socket buffers of both."""
+
+LAG_COUNT_MAX = 10_001
+"""Entries looked at to count the lag of a control group: one more than such a stream holds."""
+
+_CONTROL_TAG = "{" + CONTROL + "}"
+_MISSING_GROUP = ("NOGROUP", "UNBLOCKED")
+
+
+class EntryId(NamedTuple):
+    """Id of a stream entry; on a market stream `seq` is the writer's counter."""
+
+    ms: int
+    seq: int
+
+    def __str__(self) -> str:
+        """Write it as Redis does: `<ms>-<seq>`."""
+        return f"{self.ms}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "EntryId":
+        """Read `<ms>-<seq>`.
+
+        >>> EntryId.parse(b"12-3")
+        EntryId(ms=12, seq=3)
+        """
+        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        return cls(int(ms), int(seq or 0))
+
+
+NO_ENTRY = EntryId(0, 0)
+"""Below every id."""
+
+
+class Delivery(NamedTuple):
+    """One entry as read: its event, or the fault that keeps it from being one."""
+
+    entry_id: EntryId
+    event: AnyEvent | None
+    fault: str | None = None
+
+
+class Claimed(NamedTuple):
+    """What a claim took over, and the ids that were trimmed before anybody read them: loss."""
+
+    deliveries: list[Delivery]
+    deleted: list[EntryId]
+
+
+class GroupFacts(NamedTuple):
+    """One group: entries delivered and not acknowledged, last id delivered, entries behind."""
+
+    name: str
+    pending: int
+    delivered: EntryId
+    lag_true: int
+
+
+class StreamFacts(NamedTuple):
+    """One stream as it stands."""
+
+    length: int
+    first: EntryId
+    last: EntryId
+    groups: tuple[GroupFacts, ...]
+
+
+class Bus(Protocol):
+    """What services need of a bus; `RedisBus` and `MemoryBus` have it. Thread-safe.
+
+    Every method raises `BusError` when the bus cannot be used.
+    """
+
+    def publish(self, name: str, entries: Sequence[Entry], *, entries_max: int) -> None:
+        """Add entries under the ids they were given; raise `BusForeignError` if one is refused."""
+
+    def post(self, name: str, events: Sequence[Event], *, entries_max: int) -> None:
+        """Add events to a control stream, under ids of the server."""
+
+    def last_id(self, name: str) -> EntryId:
+        """Return the newest id ever given in the stream, (0, 0) where there is none."""
+
+    def read(
+        self,
+        name: str,
+        *,
+        group: str,
+        consumer: str,
+        count: int,
+        block_s: float,
+        pending_after: EntryId | None = None,
+    ) -> list[Delivery]:
+        """Read new entries, waiting up to `block_s`; or own pending ones after `pending_after`.
+
+        A group that is absent (first start, flush) is made at the beginning of the stream.
+        """
+
+    def ack(self, name: str, *, group: str, ids: Sequence[EntryId]) -> int:
+        """Acknowledge; return how many were pending (0 after a flush, without error)."""
+
+    def claim(
+        self, name: str, *, group: str, consumer: str, idle_s_min: float, count: int
+    ) -> Claimed:
+        """Take over entries that another consumer left pending."""
+
+    def entries(self, name: str, *, after: EntryId = NO_ENTRY, count: int) -> list[Delivery]:
+        """Return entries behind `after`, without a group."""
+
+    def facts(self, name: str) -> StreamFacts | None:
+        """Return the stream's facts, None where there is no such stream."""
+
+    def trim(self, name: str, *, entries_max: int) -> int:
+        """Cut the stream to its newest entries; works in a full Redis. Return how many went."""
+
+    def remove(self, name: str) -> None:
+        """Delete the stream and its groups."""
+
+    def ping(self) -> None:
+        """Return if the bus answers."""
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+
+
+def connect(url: str, *, password: str | None = None, timeout_s: float = SOCKET_TIMEOUT_S) -> "Bus":
+    """Return the bus of the Redis at `url`; nothing is sent before the first call."""
+    return RedisBus(url, password=password, timeout_s=timeout_s)
+
+
+class RedisBus:
+    """Streams of one Redis; each thread has a connection of its own."""
+
+    def __init__(self, url: str, *, password: str | None = None, timeout_s: float) -> None:
+        self.address = _without_secrets(url)
+        self._local = threading.local()
+        self._pool = redis.ConnectionPool.from_url(
+            url,
+            password=password,
+            protocol=2,  # lists, the same from every server and client version
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+
+    def publish(self, name: str, entries: Sequence[Entry], *, entries_max: int) -> None:
+        """Add entries in pipelines; a refused id that is there already is no fault."""
+        limit = str(entries_max)
+        for start in range(0, len(entries), PIPELINE_ENTRIES_MAX):
+            chunk = entries[start : start + PIPELINE_ENTRIES_MAX]
+            commands = [
+                _pack(
+                    "XADD",
+                    *(name, "MAXLEN", "~", limit, f"{e.entry_ms}-{e.event.seq}"),
+                    *fields_of(e.event),
+                )
+                for e in chunk
+            ]
+            for entry, reply in zip(chunk, self._pipeline(commands), strict=True):
+                if isinstance(reply, redis.ResponseError):
+                    self._judge_refusal(name, EntryId(entry.entry_ms, entry.event.seq), reply)
+
+    def post(self, name: str, events: Sequence[Event], *, entries_max: int) -> None:
+        """Add events under the server's ids."""
+        for event in events:
+            self._call("XADD", name, "MAXLEN", "~", str(entries_max), "*", *fields_of(event))
+
+    def last_id(self, name: str) -> EntryId:
+        """Return the newest id ever given, also of entries that are trimmed."""
+        found = self._info("XINFO", "STREAM", name)
+        return EntryId.parse(found[b"last-generated-id"]) if found else NO_ENTRY
+
+    def read(
+        self,
+        name: str,
+        *,
+        group: str,
+        consumer: str,
+        count: int,
+        block_s: float,
+        pending_after: EntryId | None = None,
+    ) -> list[Delivery]:
+        """Read by XREADGROUP; a missing group is made at 0 and read again at once."""
+        command = ["XREADGROUP", "GROUP", group, consumer, "COUNT", str(count)]
+        if pending_after is None and block_s > 0:
+            command += ["BLOCK", str(max(1, int(min(block_s, BLOCK_S_MAX) * 1000)))]
+        after = ">" if pending_after is None else str(pending_after)
+        command += ["STREAMS", name, after]
+        try:
+            reply = self._call(*command)
+        except _MissingGroup:
+            self._make_group(name, group)
+            reply = self._call(*command)
+        return _deliveries(name, reply[0][1]) if reply else []
+
+    def ack(self, name: str, *, group: str, ids: Sequence[EntryId]) -> int:
+        """Acknowledge in one command."""
+        return int(self._call("XACK", name, group, *map(str, ids))) if ids else 0
+
+    def claim(
+        self, name: str, *, group: str, consumer: str, idle_s_min: float, count: int
+    ) -> Claimed:
+        """Take over by XAUTOCLAIM; its third reply lists what was trimmed unread."""
+        idle_ms = str(int(idle_s_min * 1000))
+        command = ("XAUTOCLAIM", name, group, consumer, idle_ms, "0-0", "COUNT", str(count))
+        try:
+            reply = self._call(*command)
+        except _MissingGroup:
+            return Claimed([], [])
+        deleted = [EntryId.parse(entry_id) for entry_id in reply[2]] if len(reply) > 2 else []
+        return Claimed(_deliveries(name, reply[1]), deleted)
+
+    def entries(self, name: str, *, after: EntryId = NO_ENTRY, count: int) -> list[Delivery]:
+        """Read by XRANGE."""
+        return _deliveries(name, self._call("XRANGE", name, f"({after}", "+", "COUNT", str(count)))
+
+    def facts(self, name: str) -> StreamFacts | None:
+        """Read by XINFO; the lag is counted here, Redis's own lies after trimming."""
+        found = self._info("XINFO", "STREAM", name)
+        if not found:
+            return None
+        length, last = int(found[b"length"]), EntryId.parse(found[b"last-generated-id"])
+        first_entry = found[b"first-entry"]
+        first = EntryId.parse(first_entry[0]) if first_entry else NO_ENTRY
+        groups = []
+        for raw in self._call("XINFO", "GROUPS", name):
+            group = _mapped(raw)
+            delivered = EntryId.parse(group[b"last-delivered-id"])
+            lag = self._lag(name, delivered, last=last, length=length)
+            pending = int(group[b"pending"])
+            groups.append(GroupFacts(group[b"name"].decode(), pending, delivered, lag))
+        return StreamFacts(length, first, last, tuple(sorted(groups)))
+
+    def trim(self, name: str, *, entries_max: int) -> int:
+        """Cut by XTRIM, which a Redis without memory still obeys."""
+        return int(self._call("XTRIM", name, "MAXLEN", str(entries_max)))
+
+    def remove(self, name: str) -> None:
+        """Delete by DEL."""
+        self._call("DEL", name)
+
+    def ping(self) -> None:
+        """Ask PING."""
+        self._call("PING")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.disconnect()
+
+    def _lag(self, name: str, delivered: EntryId, *, last: EntryId, length: int) -> int:
+        if delivered == NO_ENTRY:
+            return length
+        if _CONTROL_TAG not in name:
+            return max(0, last.seq - delivered.seq)
+        if delivered >= last:
+            return 0
+        return len(self._call("XRANGE", name, f"({delivered}", "+", "COUNT", str(LAG_COUNT_MAX)))
+
+    def _make_group(self, name: str, group: str) -> None:
+        try:
+            self._call("XGROUP", "CREATE", name, group, "0", "MKSTREAM")
+        except BusError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _info(self, *command: str) -> dict[bytes, Any] | None:
+        try:
+            return _mapped(self._call(*command))
+        except BusError as error:
+            if "no such key" in str(error):
+                return None
+            raise
+
+    def _judge_refusal(self, name: str, entry_id: EntryId, error: Exception) -> None:
+        text = str(error)
+        if "equal or smaller" not in text:
+            raise self._fault(error)
+        if not self._call("XRANGE", name, str(entry_id), str(entry_id)):
+            raise BusForeignError(
+                f"stream {name} in Redis at {self.address} refuses entry {entry_id}: it holds "
+                "later entries that this data folder never wrote"
+            )
+
+    def _call(self, *command: str | bytes) -> Any:
+        reply = self._pipeline([_pack(*command)])[0]
+        if isinstance(reply, redis.ResponseError):
+            if str(reply).startswith(_MISSING_GROUP) or reply.args[0].startswith(_MISSING_GROUP):
+                raise _MissingGroup(str(reply))
+            raise self._fault(reply)
+        return reply
+
+    def _pipeline(self, commands: list[bytes]) -> list[Any]:
+        """Send commands together and return their replies, errors of the server among them."""
+        connection = self._connection()
+        replies: list[Any] = []
+        try:
+            connection.send_packed_command([b"".join(commands)], check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as error:
+                    replies.append(error)
+        except (redis.RedisError, OSError) as error:
+            # What is left of the replies on this connection belongs to nobody.
+            connection.disconnect()
+            raise self._fault(error) from error
+        return replies
+
+    def _connection(self) -> Any:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._pool.make_connection()
+            self._local.connection = connection
+        return connection
+
+    def _fault(self, error: Exception) -> BusError:
+        if isinstance(error, redis.exceptions.OutOfMemoryError):
+            return BusFullError(
+                f"Redis at {self.address} is full (maxmemory, noeviction): {error}; "
+                "raise maxmemory or let readers catch up"
+            )
+        if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+            return BusError(
+                f"Redis at {self.address} refuses this user: {error}; check the user in "
+                "HAWK_REDIS_URL and the password in HAWK_REDIS_PASSWORD_FILE"
+            )
+        return BusError(f"Redis at {self.address} cannot be used: {error}")
+
+
+class _MissingGroup(BusError):
+    """The group, or the whole stream, is gone."""
+
+
+def fields_of(event: Event) -> tuple[str | bytes, ...]:
+    """Return the fields of an entry, names and values in turn, as `redis-cli` shows them."""
+    return (
+        *("type", type(event).__name__, "v", SCHEMA_VERSION, "id", event.id),
+        *("ts", str(event.ts_ns), "body", body(event)),
+    )
+
+
+def delivery(name: str, entry_id: EntryId, fields: Sequence[bytes] | None) -> Delivery:
+    """Decode one entry; whatever is wrong with it becomes its fault."""
+    if fields is None:
+        return Delivery(entry_id, None, "trimmed before it was read")
+    # Our own entries have the fields in one order; others are looked through.
+    if len(fields) == 10 and fields[8] == b"body" and fields[2] == b"v":
+        version, content = fields[3], fields[9]
+    else:
+        pairs = dict(zip(fields[::2], fields[1::2], strict=False))
+        version, content = pairs.get(b"v", b""), pairs.get(b"body", b"")
+    if version != SCHEMA_VERSION:
+        found = version[:20].decode(errors="replace") or "none"
+        return Delivery(entry_id, None, f"schema version {found}, expected 1")
+    seq = 0 if _CONTROL_TAG in name else entry_id.seq
+    try:
+        return Delivery(entry_id, decode(content, seq=seq))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return Delivery(entry_id, None, f"not an event: {str(error)[:200]}")
+
+
+def _pack(*command: str | bytes) -> bytes:
+    # The stub declares a tuple of one; the packer takes any.
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
+    return packed
+
+
+def _deliveries(name: str, raw: Sequence[Any]) -> list[Delivery]:
+    return [delivery(name, EntryId.parse(one[0]), one[1]) for one in raw if one]
+
+
+def _mapped(flat: Sequence[Any]) -> dict[bytes, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _without_secrets(url: str) -> str:
+    """Return an address that may stand in a log: no user, no password, no query."""
+    parts = urlsplit(url)
+    where = f"{parts.hostname or ''}:{parts.port or 6379}" if parts.scheme != "unix" else ""
+    return f"{parts.scheme}://{where}{parts.path}"
