@@ -10,13 +10,15 @@ SOURCES = sorted(p for top in ("libs", "services") for p in (ROOT / top).rglob("
 
 SHELLS = {
     "libs/common": {
-        "archive", "audit", "backoff", "batch", "bundle", "bus", "context", "durable", "journal", "keys",
+        "archive", "audit", "backoff", "batch", "bundle", "bus", "checkpoint", "context", "durable", "journal", "keys",
         "memory_bus", "outbox", "reader", "replay", "sealing", "service", "settings",
         "stream_writer", "telemetry", "web",
     },
     "services/collector": {"recording"},
     "services/predictor": {"native"},
     "services/trainer": {"shell", "publish", "parallel"},
+    "services/features": {"shell"},
+    "services/trader": {"shell"},
     "services/simulator": {"recording"},
 }  # fmt: skip
 """Files that may touch the world; every file of services/console may. All others are pure."""

@@ -18,12 +18,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from libs.common import durable
-from libs.common.archive import HOUR_NS, Archive
-from libs.common.checks import ArchiveError, UsageError
+from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
+from libs.common.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from libs.common.checks import UsageError
 from libs.common.events import (
+    DeadLetter,
     Event,
     FeatureRow,
     Forecast,
@@ -32,6 +37,7 @@ from libs.common.events import (
     ModelEvent,
     QuoteSnapshot,
     Resolution,
+    Skip,
     SpotSnapshot,
     Tick,
     body,
@@ -43,7 +49,9 @@ from libs.common.streams import STREAMS
 
 KINDS = ("features", "forecasts", "orders")
 WRITERS = {"features": "features", "forecasts": "predictor", "orders": "trader"}
-CHECKPOINT_FILE = "ledger/checkpoint.json"
+
+CONTROLS = "*"
+"""Strategy and venue of the `Skip` that records what an operator or an alert did to the trader."""
 
 SNAPSHOT_TYPES: tuple[type[Event], ...] = (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot)
 
@@ -60,18 +68,6 @@ class Handlers:
     features: Callable[[str], Handler]
     predictor: Callable[[str], Handler]
     trader: Callable[[], CheckpointedHandler]
-
-
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The instant up to which an output folder is complete, and the trader's state there.
-
-    `run` names what is replayed with which bundle, so that no output is continued by another run.
-    """
-
-    tick_ns: int
-    run: str
-    trader: msgspec.Raw
-    sha256: str
 
 
 @dataclass
@@ -109,6 +105,7 @@ class Replay:
         self._features = {u: handlers.features(u) for u in self._underlyings}
         self._predictor = {u: handlers.predictor(u) for u in self._underlyings}
         self._trader = handlers.trader()
+        self._dead = _given_up(self._archive)
         self._models = sorted(model_events, key=lambda e: (e.ts_ns, e.generation or 0, e.id))
         self._output = _Output(out, self._underlyings, run=run) if out else None
         self.digests = {kind: Digest() for kind in KINDS}
@@ -130,7 +127,7 @@ class Replay:
         if done_ns < 0:
             self._warm_trader(begin_ns)
         pending = 0
-        types = dict.fromkeys(SNAPSHOT_TYPES, begin_ns)
+        types = dict.fromkeys((*SNAPSHOT_TYPES, Skip), begin_ns)
         last_ns = done_ns
         for ts_ns, events in _by_instant(self._archive.scan(types, end_ns=end_ns)):
             pending += self._instant(ts_ns, events)
@@ -167,7 +164,8 @@ class Replay:
         for underlying, handler in self._features.items():
             types = _since(handler.lookback_s, begin_ns)
             for event in self._archive.scan(types, end_ns=begin_ns):
-                if getattr(event, "underlying", None) == underlying:
+                is_own = getattr(event, "underlying", None) == underlying
+                if is_own and event.id not in self._dead.get("features", ()):
                     handler.handle(event)
         self._switch_models(begin_ns)
 
@@ -187,15 +185,21 @@ class Replay:
         """Handle everything that became known at one instant; return the number of outputs."""
         self._switch_models(ts_ns)
         made: dict[str, list[Event]] = {kind: [] for kind in KINDS}
+        handle = self._trader.handle
         for underlying, own in groupby(events, key=lambda e: getattr(e, "underlying", "")):
-            snapshots = list(own)
+            snapshots = [event for event in own if not isinstance(event, Skip)]
             tick = Tick(ts_ns=ts_ns, id=event_id("Tick", underlying, ts_ns), underlying=underlying)
-            rows = _fed(self._features[underlying], (*snapshots, tick), FeatureRow)
-            forecasts = _fed(self._predictor[underlying], rows, Forecast)
+            rows = self._fed("features", underlying, (*snapshots, tick), FeatureRow)
+            forecasts = self._fed("predictor", underlying, rows, Forecast)
             made["features"] += rows
             made["forecasts"] += forecasts
-            handle = self._trader.handle
+            dead = self._dead.get("trader", ())
             for event in (*snapshots, *forecasts, tick):
+                if event.id not in dead:
+                    made["orders"] += handle(event)
+        for event in events:
+            # What stopped or resumed trading acted behind the instant at which it is recorded.
+            if isinstance(event, Skip) and event.strategy == event.venue == CONTROLS:
                 made["orders"] += handle(event)
         if self._output:
             self._output.append(made)
@@ -208,6 +212,20 @@ class Replay:
                     digest.add(body(output))
         return sum(len(outputs) for outputs in made.values())
 
+    def _fed(
+        self, service: str, underlying: str, events: Iterable[Event], kind: type[Event]
+    ) -> list[Event]:
+        """Return the outputs of `kind`; what the service gave up live, it is not fed here."""
+        handlers = self._features if service == "features" else self._predictor
+        handle, dead = handlers[underlying].handle, self._dead.get(service, ())
+        return [
+            made
+            for event in events
+            if event.id not in dead
+            for made in handle(event)
+            if type(made) is kind
+        ]
+
 
 class _Output:
     """The streams that a run writes below its output folder, and its checkpoint."""
@@ -216,8 +234,7 @@ class _Output:
         self._root = root
         self._run = run
         root.mkdir(parents=True, exist_ok=True)
-        self._path = root / CHECKPOINT_FILE
-        durable.sweep(self._path.parent)
+        durable.sweep((root / CHECKPOINT_FILE).parent)
         self._writers = {
             (kind, u): StreamWriter(root, writer=WRITERS[kind], kind=kind, underlying=u)
             for kind in KINDS
@@ -250,13 +267,7 @@ class _Output:
             if events:
                 self._writers[key].append(events)
                 events.clear()
-        checkpoint = Checkpoint(
-            tick_ns=tick_ns,
-            run=self._run,
-            trader=msgspec.Raw(state),
-            sha256=_seal_of(tick_ns, self._run, state),
-        )
-        durable.write_atomic(self._path, msgspec.json.encode(checkpoint), name="checkpoint")
+        write_checkpoint(self._root, state, tick_ns=tick_ns, run=self._run)
         for writer in self._writers.values():
             writer.seal(tick_ns // HOUR_NS * HOUR_NS)
 
@@ -273,25 +284,6 @@ class _Output:
         return digests
 
 
-def read_checkpoint(root: Path) -> Checkpoint | None:
-    """Return the checkpoint of an output folder; raise `ArchiveError` if it is damaged."""
-    path = root / CHECKPOINT_FILE
-    if not path.exists():
-        return None
-    try:
-        checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
-    except (msgspec.DecodeError, OSError) as error:
-        raise ArchiveError(f"ledger {path} cannot be read ({error}): restore it") from error
-    expected = _seal_of(checkpoint.tick_ns, checkpoint.run, bytes(checkpoint.trader))
-    if checkpoint.sha256 != expected:
-        raise ArchiveError(f"ledger {path} is damaged: it does not fit its hash; restore it")
-    return checkpoint
-
-
-def _seal_of(tick_ns: int, run: str, state: bytes) -> str:
-    return sha256(f"{tick_ns}\n{run}\n".encode() + state).hexdigest()
-
-
 def _digest_key(event: Event) -> tuple[int, str]:
     return (event.ts_ns, getattr(event, "underlying", None) or "")
 
@@ -301,9 +293,13 @@ def _by_instant(events: Iterable[Event]) -> Iterator[tuple[int, list[Event]]]:
         yield ts_ns, list(group)
 
 
-def _fed(handler: Handler, events: Iterable[Event], kind: type[Event]) -> list[Event]:
-    """Return the outputs of `kind` that `events` cause."""
-    return [made for event in events for made in handler.handle(event) if type(made) is kind]
+def _given_up(archive: Archive) -> dict[str, set[str]]:
+    """Return the ids of the events that each service gave up when it ran live."""
+    dead: dict[str, set[str]] = {}
+    for letter in archive.scan({DeadLetter: 0}, end_ns=TIME_MAX_NS):
+        if isinstance(letter, DeadLetter) and letter.event:
+            dead.setdefault(letter.group, set()).add(letter.event)
+    return dead
 
 
 def _since(lookback_s: Mapping[type[Event], int], begin_ns: int) -> dict[type[Event], int]:

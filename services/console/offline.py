@@ -22,10 +22,8 @@ from services.predictor.native import row_scorer
 from services.predictor.scorer import Scorer
 from services.predictor.slot import Slot
 from services.trader.engine import TraderEngine
-from services.trader.limits import TraderSettings
+from services.trader.shell import trader_settings
 from services.trainer import publish
-
-_E6 = 1_000_000
 
 
 def open_archive(root: Path) -> Archive:
@@ -105,15 +103,3 @@ def switches(root: Path, *, bundle_id: str | None) -> list[ModelEvent]:
     events = publish.model_events(root)
     swaps = [event for event in events if event.action == "swapped"]
     return swaps or [e for e in events if e.action in ("activated", "rolled_back")]
-
-
-def trader_settings(settings: Settings) -> TraderSettings:
-    """Return the trader's settings with what the environment overrides."""
-    return TraderSettings(
-        stage="shadow" if settings.stage == "shadow" else "paper",
-        capital_e6=round(settings.bankroll_usd * _E6),
-        market_e6_max=round(settings.exposure_market_usd_max * _E6),
-        total_e6_max=round(settings.exposure_usd_max * _E6),
-        loss_day_e6_max=round(settings.loss_day_usd_max * _E6),
-        latency_ms=settings.latency_ms,
-    )

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from libs.common.checkpoint import CHECKPOINT_FILE
 from libs.common.checks import UsageError
-from libs.common.replay import CHECKPOINT_FILE, Replay
+from libs.common.manifests import require_whole
+from libs.common.replay import Replay
 from libs.common.settings import Settings
 from services.console import offline
-from services.console.verification import require_whole
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from libs.common import audit, bundle, durable, journal, replay, sealing
+from libs.common import audit, bundle, durable, journal, sealing
 from libs.common.archive import TIME_MAX_NS, Archive
+from libs.common.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from libs.common.checks import ArchiveError, HawkError
 from libs.common.events import Event, Fill, Order, Settlement
+from libs.common.manifests import manifest_folders, require_promise
 from services.trader.engine import TraderEngine
 from services.trader.ledger import Ledger
 from services.trader.limits import TraderSettings
@@ -45,7 +47,7 @@ def verify(root: Path) -> Verdict:
     try:
         if not (root / "archive").is_dir():
             raise ArchiveError(f"{root} has no archive: name a data folder with --data")
-        for folder in sorted({path.parent for path in _sealed(root)} | set(_manifests(root))):
+        for folder in sorted({path.parent for path in _sealed(root)} | set(manifest_folders(root))):
             checked.archive += _verify_day(folder)
         for path in sorted(root.glob("archive/journal/*/*/underlying=*/*.journal")):
             journal.read_journal(path)
@@ -63,10 +65,6 @@ def _sealed(root: Path) -> Iterator[Path]:
     return root.glob("archive/*/underlying=*/date=*/*.parquet")
 
 
-def _manifests(root: Path) -> Iterator[Path]:
-    return (p.parent for p in root.glob(f"archive/*/underlying=*/date=*/{sealing.MANIFEST}"))
-
-
 def _verify_day(folder: Path) -> int:
     """Check one day's files of one kind against their manifest; return how many."""
     facts = sealing.read_manifest(folder).files
@@ -81,7 +79,7 @@ def _verify_day(folder: Path) -> int:
         _verify_file(path, facts[name])
     for name, fact in facts.items():
         if name not in present:
-            _require_promise(folder / name, fact)
+            require_promise(folder / name, fact)
     return len(present)
 
 
@@ -95,27 +93,6 @@ def _verify_file(path: Path, fact: sealing.FileFact) -> None:
         raise ArchiveError(f"cannot read {path}: {str(error).splitlines()[0][:160]}") from error
     if digest == fact.sha256 and table.num_rows != fact.rows:
         raise ArchiveError(f"{path} has {table.num_rows} rows, its manifest says {fact.rows}")
-
-
-def require_whole(root: Path) -> None:
-    """Raise `ArchiveError` unless every sealed file is there and has its manifest's hash.
-
-    For commands that read the archive to judge or decide: half an archive gives a whole-looking
-    answer. Hashing is 0.3 s for 1,000 hours; reading every page is `hawk verify`.
-    """
-    for folder in sorted(set(_manifests(root))):
-        for name, fact in sealing.read_manifest(folder).files.items():
-            path = folder / name
-            if not path.exists():
-                _require_promise(path, fact)
-            elif sealing.hash_file(path) not in (fact.sha256, fact.pending):
-                raise ArchiveError(f"{path} is not the file that was sealed (SHA-256): restore it")
-
-
-def _require_promise(path: Path, fact: sealing.FileFact) -> None:
-    """A first write that was killed before its rename leaves a promise, not a file."""
-    if fact.pending != fact.sha256:
-        raise ArchiveError(f"{path} is in its manifest but gone: restore it")
 
 
 def _verify_model_events(root: Path) -> None:
@@ -155,12 +132,10 @@ def _verify_current(root: Path) -> None:
 
 def _verify_ledger(root: Path) -> int:
     """Recompute the ledger from its events and compare it with the checkpoint's, to the unit."""
-    checkpoint = replay.read_checkpoint(root)
+    checkpoint = read_checkpoint(root)
     if checkpoint is None:
         if any(Archive(root).scan({Order: 0, Fill: 0, Settlement: 0}, end_ns=TIME_MAX_NS)):
-            raise ArchiveError(
-                f"ledger {root / replay.CHECKPOINT_FILE} is gone, its orders are not"
-            )
+            raise ArchiveError(f"ledger {root / CHECKPOINT_FILE} is gone, its orders are not")
         return 0
     engine = TraderEngine(TraderSettings())
     engine.restore(bytes(checkpoint.trader))
@@ -170,7 +145,7 @@ def _verify_ledger(root: Path) -> int:
     recomputed = Ledger.from_events(events, capital_e6=kept.capital_e6)
     if recomputed.state() != kept.state():
         raise ArchiveError(
-            f"ledger {root / replay.CHECKPOINT_FILE} is not what its {len(events)} events add up "
+            f"ledger {root / CHECKPOINT_FILE} is not what its {len(events)} events add up "
             "to: stop trading and compare with a backup"
         )
     return len(events)

@@ -99,6 +99,11 @@ class TraderEngine:
         """The ledger, to read: balances, open positions, realised profit and loss."""
         return self._account.ledger
 
+    @property
+    def has_ticked(self) -> bool:
+        """Tell whether an instant was ever done: before the first, no act can be recorded."""
+        return self._tick_underlying != CONTROL
+
     def checkpoint(self) -> bytes:
         """Encode the whole state; equal states give equal bytes."""
         return encode(

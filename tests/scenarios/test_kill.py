@@ -19,9 +19,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from libs.common import bundle, keys, replay
+from libs.common import bundle, keys
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
 from libs.common.audit import verify_chain
+from libs.common.checkpoint import read_checkpoint
 from libs.common.durable import TEMPORARY_PREFIX
 from libs.common.events import Skip
 from libs.common.journal import read_journal
@@ -142,7 +143,7 @@ def check_publish(root: Path, acknowledged: list[str]) -> None:
 
 
 def check_checkpoints(root: Path, acknowledged: list[str]) -> None:
-    kept = replay.read_checkpoint(root)
+    kept = read_checkpoint(root)
     made = list(Archive(root).scan({Skip: 0}, end_ns=TIME_MAX_NS))
     assert len({event.id for event in made}) == len(made) >= len(acknowledged)
     if acknowledged:
