@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 RUN := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench lock docs clean
+.PHONY: help setup demo test soak check bench lock docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ demo: setup  ## the whole loop on simulated data, about three minutes
 
 test: setup  ## all tests
 	@$(RUN) -m pytest -n 2
+
+soak: setup  ## the long tests: a hundred seeds of crashes, swaps and stalls
+	@$(RUN) -m pytest -n 2 -m soak
 
 check: setup  ## style, types, layout
 	@.venv/bin/ruff check .

@@ -32,7 +32,7 @@ from libs.common.checks import ConfigError, HawkError, check
 from libs.common.context import Context
 from libs.common.events import DeadLetter, Event, ModelEvent, Tick
 from libs.common.handler import Handler
-from libs.common.reader import OrderedReader
+from libs.common.reader import BLOCK_S, OrderedReader
 from libs.common.settings import Settings, load_settings
 from libs.common.stream_writer import counter_path, read_counter
 from libs.common.streams import SERVICES, stream, stream_name
@@ -185,9 +185,9 @@ class Worker:
         self._reader.ack()
         self._outbox.close()
 
-    def step(self) -> None:
+    def step(self, *, block_s: float = BLOCK_S) -> None:
         """Read once, and do the whole instants that there are."""
-        events = self._reader.read()
+        events = self._reader.read(block_s=block_s)
         self._read.inc(len(events))
         self._waiting += events
         whole = _whole(self._waiting)

@@ -13,6 +13,7 @@ made again after a kill, from the archive, with the same result, because the eng
 import time
 from collections.abc import Sequence
 
+import msgspec
 from prometheus_client import Counter, Gauge
 
 from libs.common.archive import HOUR_NS, Archive
@@ -124,14 +125,14 @@ class Desk:
         for outbox in self._outboxes.values():
             outbox.close()
 
-    def step(self) -> None:
+    def step(self, *, block_s: float = BLOCK_S) -> None:
         """Read once, take controls, and do the whole instants that there are."""
         source = self._merge.behind()
         if source is None:
             self._context.health.set("streams", "waiting for the first event of collector")
             self._context.stop.wait(POLL_S)
         else:
-            self._merge.add(source, self._readers[source].read(block_s=BLOCK_S))
+            self._merge.add(source, self._readers[source].read(block_s=block_s))
         # Before anything is taken: an underlying that is new is streamed from now on, and no
         # instant may be done without it.
         self._discover()
@@ -196,7 +197,10 @@ class Desk:
         for reader in self._controls:
             for event in reader.read():
                 if event.id not in self._attempts.given_up:
-                    outputs += guarded(self._engine, event)
+                    # It acts at the instant that was done last. Its own time may be ahead of that,
+                    # and must not move the engine's clock: replay would not know.
+                    now = msgspec.structs.replace(event, ts_ns=self._tick_ns)
+                    outputs += guarded(self._engine, now)
         for output in outputs:
             log().info("control.acted", **_told(output))
         return outputs
