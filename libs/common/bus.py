@@ -14,23 +14,29 @@ caller, who asks the stream what it has (`last_id`) before it sends again.
 """
 
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import hiredis
-import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from libs.common.checks import BusError, BusForeignError, BusFullError
-from libs.common.events import AnyEvent, Event, body, decode
+from libs.common.entry_codec import (
+    NO_ENTRY,
+    Delivery,
+    EntryId,
+    delivery,
+    fields_of,
+    is_control,
+    xadd,
+    xadd_head,
+)
+from libs.common.events import Event
 from libs.common.journal import Entry
-from libs.common.streams import CONTROL
-
-SCHEMA_VERSION = b"1"
-"""Field `v`. An entry of another version is not read, never on a best effort."""
 
 SOCKET_TIMEOUT_S = 5.0
 """Above the longest block time; a server that is silent for longer counts as gone."""
@@ -38,47 +44,14 @@ SOCKET_TIMEOUT_S = 5.0
 BLOCK_S_MAX = 2.0
 """Longest wait of one read: a reader looks at its stop sign between two reads."""
 
-PIPELINE_ENTRIES_MAX = 256
-"""Entries sent before their replies are read: 150 kB, well inside the socket buffers of both."""
+PIPELINE_ENTRIES_MAX = 100
+"""Entries sent before their replies are read, in two halves: while one is being carried out the
+other is packed. 60 kB, well inside the socket buffers of both sides."""
 
 LAG_COUNT_MAX = 10_001
 """Entries looked at to count the lag of a control group: one more than such a stream holds."""
 
-_CONTROL_TAG = "{" + CONTROL + "}"
 _MISSING_GROUP = ("NOGROUP", "UNBLOCKED")
-
-
-class EntryId(NamedTuple):
-    """Id of a stream entry; on a market stream `seq` is the writer's counter."""
-
-    ms: int
-    seq: int
-
-    def __str__(self) -> str:
-        """Write it as Redis does: `<ms>-<seq>`."""
-        return f"{self.ms}-{self.seq}"
-
-    @classmethod
-    def parse(cls, text: str | bytes) -> "EntryId":
-        """Read `<ms>-<seq>`.
-
-        >>> EntryId.parse(b"12-3")
-        EntryId(ms=12, seq=3)
-        """
-        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
-        return cls(int(ms), int(seq or 0))
-
-
-NO_ENTRY = EntryId(0, 0)
-"""Below every id."""
-
-
-class Delivery(NamedTuple):
-    """One entry as read: its event, or the fault that keeps it from being one."""
-
-    entry_id: EntryId
-    event: AnyEvent | None
-    fault: str | None = None
 
 
 class Claimed(NamedTuple):
@@ -104,6 +77,13 @@ class StreamFacts(NamedTuple):
     first: EntryId
     last: EntryId
     groups: tuple[GroupFacts, ...]
+
+
+class Memory(NamedTuple):
+    """Bytes that the bus uses, and may use (0: no limit)."""
+
+    used: int
+    limit: int
 
 
 class Bus(Protocol):
@@ -156,6 +136,9 @@ class Bus(Protocol):
     def remove(self, name: str) -> None:
         """Delete the stream and its groups."""
 
+    def memory(self) -> Memory:
+        """Return how much memory the bus uses and may use; (0, 0) where it has none of its own."""
+
     def ping(self) -> None:
         """Return if the bus answers."""
 
@@ -174,6 +157,9 @@ class RedisBus:
     def __init__(self, url: str, *, password: str | None = None, timeout_s: float) -> None:
         self.address = _without_secrets(url)
         self._local = threading.local()
+        self._timeout_s = timeout_s
+        # Weakly, so that a thread's connection goes with the thread.
+        self._made: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pool = redis.ConnectionPool.from_url(
             url,
             password=password,
@@ -185,21 +171,25 @@ class RedisBus:
         )
 
     def publish(self, name: str, entries: Sequence[Entry], *, entries_max: int) -> None:
-        """Add entries in pipelines; a refused id that is there already is no fault."""
-        limit = str(entries_max)
-        for start in range(0, len(entries), PIPELINE_ENTRIES_MAX):
-            chunk = entries[start : start + PIPELINE_ENTRIES_MAX]
-            commands = [
-                _pack(
-                    "XADD",
-                    *(name, "MAXLEN", "~", limit, f"{e.entry_ms}-{e.event.seq}"),
-                    *fields_of(e.event),
-                )
-                for e in chunk
-            ]
-            for entry, reply in zip(chunk, self._pipeline(commands), strict=True):
-                if isinstance(reply, redis.ResponseError):
-                    self._judge_refusal(name, EntryId(entry.entry_ms, entry.event.seq), reply)
+        """Add entries, two half pipelines under way; a refused id that is there is no fault."""
+        head = xadd_head(name, entries_max)
+        refused: list[tuple[Entry, redis.ResponseError]] = []
+        connection = self._connection()
+        half = PIPELINE_ENTRIES_MAX // 2
+        waiting: Sequence[Entry] = ()
+        try:
+            for start in range(0, len(entries), half):
+                chunk = entries[start : start + half]
+                text = b"".join([xadd(head, entry) for entry in chunk])
+                connection.send_packed_command([text], check_health=False)
+                refused += _settled(connection, waiting)
+                waiting = chunk
+            refused += _settled(connection, waiting)
+        except (redis.RedisError, OSError) as error:
+            connection.disconnect()
+            raise self._fault(error) from error
+        for entry, refusal in refused:
+            self._judge_refusal(name, EntryId(entry.entry_ms, entry.event.seq), refusal)
 
     def post(self, name: str, events: Sequence[Event], *, entries_max: int) -> None:
         """Add events under the server's ids."""
@@ -224,7 +214,9 @@ class RedisBus:
         """Read by XREADGROUP; a missing group is made at 0 and read again at once."""
         command = ["XREADGROUP", "GROUP", group, consumer, "COUNT", str(count)]
         if pending_after is None and block_s > 0:
-            command += ["BLOCK", str(max(1, int(min(block_s, BLOCK_S_MAX) * 1000)))]
+            # Half the socket's patience: silence within it is a quiet stream, not a dead server.
+            wait_s = min(block_s, BLOCK_S_MAX, self._timeout_s / 2)
+            command += ["BLOCK", str(max(1, int(wait_s * 1000)))]
         after = ">" if pending_after is None else str(pending_after)
         command += ["STREAMS", name, after]
         try:
@@ -280,18 +272,25 @@ class RedisBus:
         """Delete by DEL."""
         self._call("DEL", name)
 
+    def memory(self) -> Memory:
+        """Ask INFO memory."""
+        lines = self._call("INFO", "memory").decode().splitlines()
+        facts = dict(line.split(":", 1) for line in lines if ":" in line)
+        return Memory(int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0)))
+
     def ping(self) -> None:
         """Ask PING."""
         self._call("PING")
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.disconnect()
+        for connection in list(self._made):
+            connection.disconnect()
 
     def _lag(self, name: str, delivered: EntryId, *, last: EntryId, length: int) -> int:
         if delivered == NO_ENTRY:
             return length
-        if _CONTROL_TAG not in name:
+        if not is_control(name):
             return max(0, last.seq - delivered.seq)
         if delivered >= last:
             return 0
@@ -352,6 +351,7 @@ class RedisBus:
         if connection is None:
             connection = self._pool.make_connection()
             self._local.connection = connection
+            self._made.add(connection)
         return connection
 
     def _fault(self, error: Exception) -> BusError:
@@ -372,42 +372,26 @@ class _MissingGroup(BusError):
     """The group, or the whole stream, is gone."""
 
 
-def fields_of(event: Event) -> tuple[str | bytes, ...]:
-    """Return the fields of an entry, names and values in turn, as `redis-cli` shows them."""
-    return (
-        *("type", type(event).__name__, "v", SCHEMA_VERSION, "id", event.id),
-        *("ts", str(event.ts_ns), "body", body(event)),
-    )
-
-
-def delivery(name: str, entry_id: EntryId, fields: Sequence[bytes] | None) -> Delivery:
-    """Decode one entry; whatever is wrong with it becomes its fault."""
-    if fields is None:
-        return Delivery(entry_id, None, "trimmed before it was read")
-    # Our own entries have the fields in one order; others are looked through.
-    if len(fields) == 10 and fields[8] == b"body" and fields[2] == b"v":
-        version, content = fields[3], fields[9]
-    else:
-        pairs = dict(zip(fields[::2], fields[1::2], strict=False))
-        version, content = pairs.get(b"v", b""), pairs.get(b"body", b"")
-    if version != SCHEMA_VERSION:
-        found = version[:20].decode(errors="replace") or "none"
-        return Delivery(entry_id, None, f"schema version {found}, expected 1")
-    seq = 0 if _CONTROL_TAG in name else entry_id.seq
-    try:
-        return Delivery(entry_id, decode(content, seq=seq))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return Delivery(entry_id, None, f"not an event: {str(error)[:200]}")
-
-
 def _pack(*command: str | bytes) -> bytes:
     # The stub declares a tuple of one; the packer takes any.
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
     return packed
 
 
+def _settled(connection: Any, entries: Sequence[Entry]) -> list[tuple[Entry, redis.ResponseError]]:
+    """Read one reply for each of `entries`; return those that were refused."""
+    refused = []
+    for entry in entries:
+        try:
+            connection.read_response()
+        except redis.ResponseError as error:
+            refused.append((entry, error))
+    return refused
+
+
 def _deliveries(name: str, raw: Sequence[Any]) -> list[Delivery]:
-    return [delivery(name, EntryId.parse(one[0]), one[1]) for one in raw if one]
+    of_control = is_control(name)
+    return [delivery(EntryId.parse(one[0]), one[1], of_control=of_control) for one in raw if one]
 
 
 def _mapped(flat: Sequence[Any]) -> dict[bytes, Any]:

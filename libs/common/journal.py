@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,12 +30,16 @@ BODY_BYTES_MAX = 1 << 20
 """No event is near 1 MiB; a longer length field is damage, not a body."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One journalled event with the millisecond of its stream entry id (`<ms>-<seq>`)."""
+class Entry(NamedTuple):
+    """One journalled event with the millisecond of its stream entry id (`<ms>-<seq>`).
+
+    `content` is the event's body where it is at hand, so that it is encoded once for the journal
+    and the stream; empty: encode it.
+    """
 
     event: Event
     entry_ms: int
+    content: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Journal:
 
 
 def _frame(entry: Entry) -> bytes:
-    content = body(entry.event)
+    content = entry.content or body(entry.event)
     check(len(content) <= BODY_BYTES_MAX, f"body of {entry.event.id} has {len(content)} bytes")
     try:
         decode(content)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from libs.common.backoff import Backoff
-from libs.common.bus import NO_ENTRY, Bus, EntryId
+from libs.common.bus import Bus
 from libs.common.checks import BusError, BusForeignError, BusFullError
+from libs.common.entry_codec import NO_ENTRY, EntryId
 from libs.common.events import Event, Tick
 from libs.common.journal import Entry
 from libs.common.stream_writer import StreamWriter

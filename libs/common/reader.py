@@ -19,9 +19,9 @@ from pathlib import Path
 from libs.common import columns
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive, journal_hour_ns
 from libs.common.backoff import Backoff
-from libs.common.bus import NO_ENTRY, Delivery, EntryId
 from libs.common.checks import ArchiveError, BusError
 from libs.common.context import Context
+from libs.common.entry_codec import NO_ENTRY, Delivery, EntryId
 from libs.common.events import Event, Tick, event_id
 from libs.common.journal import read_journal
 from libs.common.stream_writer import counter_path, read_counter

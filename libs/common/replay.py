@@ -127,7 +127,7 @@ class Replay:
         if done_ns < 0:
             self._warm_trader(begin_ns)
         pending = 0
-        types = dict.fromkeys((*SNAPSHOT_TYPES, Skip), begin_ns)
+        types: dict[type[Event], int] = dict.fromkeys((*SNAPSHOT_TYPES, Skip), begin_ns)
         last_ns = done_ns
         for ts_ns, events in _by_instant(self._archive.scan(types, end_ns=end_ns)):
             pending += self._instant(ts_ns, events)

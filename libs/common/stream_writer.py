@@ -30,7 +30,7 @@ from libs.common.archive import (
     safe_name,
 )
 from libs.common.checks import ArchiveError, check
-from libs.common.events import Event, Tick, set_seq
+from libs.common.events import Event, Tick, body, set_seq
 from libs.common.journal import Entry, Journal, read_journal
 from libs.common.sealing import put_rows
 from libs.common.streams import CONTROL, stream
@@ -113,8 +113,9 @@ class StreamWriter:
                 check(type(event) in self._stream.types, f"{event} on {self._stream.kind}")
                 entry_ms = max(counted.entry_ms, event.ts_ns // 1_000_000)
                 counted = Counted(counted.seq + 1, entry_ms)
+                content = body(event)
                 set_seq(event, counted.seq)
-                batch.append(Entry(event, entry_ms))
+                batch.append(Entry(event, entry_ms, content))
             self._open(hour_ns).append(batch)
             self._counted = counted
             entries += batch
