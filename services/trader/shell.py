@@ -84,7 +84,7 @@ def trader_settings(settings: Settings) -> TraderSettings:
 
 
 class Desk:
-    """One run of the engine from the last checkpoint on."""
+    """One run of the engine from the last checkpoint on; `tick_ns` is the last instant done."""
 
     def __init__(self, context: Context, attempts: Attempts) -> None:
         self._context, self._attempts = context, attempts
@@ -98,7 +98,7 @@ class Desk:
         ]
         self._saved_s = time.monotonic()
         self._unsaved = False
-        self._tick_ns = -1
+        self.tick_ns = -1
         self._seqs: dict[str, int] = {}
         checkpoint = read_checkpoint(self._root)
         if checkpoint is not None:
@@ -107,7 +107,7 @@ class Desk:
                     f"the ledger in {self._root} was written by a replay ({checkpoint.run}): "
                     "give the live trader a data folder of its own"
                 )
-            self._tick_ns, self._seqs = checkpoint.tick_ns, dict(checkpoint.seqs)
+            self.tick_ns, self._seqs = checkpoint.tick_ns, dict(checkpoint.seqs)
             self._engine.restore(bytes(checkpoint.trader))
 
     def run(self) -> None:
@@ -164,9 +164,9 @@ class Desk:
         outbox = self._context.outbox("orders", underlying)
         outbox.cut_behind(self._seqs.get(underlying, 0))
         began_ns = begin_ns(self._root, "collector", "snapshots", underlying) or 0
-        if self._tick_ns < 0:
+        if self.tick_ns < 0:
             self._start(began_ns)
-        after_ns = max(self._tick_ns, began_ns)
+        after_ns = max(self.tick_ns, began_ns)
         self._outboxes[underlying] = outbox
         self._merge.open(underlying, after_ns)
         for kind in KINDS:
@@ -186,7 +186,7 @@ class Desk:
         }
         for event in Archive(self._root).scan(types, end_ns=began_ns + 1):
             self._engine.handle(event)
-        self._tick_ns = began_ns
+        self.tick_ns = began_ns
         self._save()
 
     def _take_controls(self) -> list[Event]:
@@ -199,7 +199,7 @@ class Desk:
                 if event.id not in self._attempts.given_up:
                     # It acts at the instant that was done last. Its own time may be ahead of that,
                     # and must not move the engine's clock: replay would not know.
-                    now = msgspec.structs.replace(event, ts_ns=self._tick_ns)
+                    now = msgspec.structs.replace(event, ts_ns=self.tick_ns)
                     outputs += guarded(self._engine, now)
         for output in outputs:
             log().info("control.acted", **_told(output))
@@ -210,7 +210,7 @@ class Desk:
         for event in events:
             if event.id not in self._attempts.given_up:
                 outputs += guarded(self._engine, event)
-        self._tick_ns = ts_ns
+        self.tick_ns = ts_ns
         self._unsaved = True
         return outputs
 
@@ -229,13 +229,13 @@ class Desk:
 
     def _save(self) -> None:
         state = self._engine.checkpoint()
-        write_checkpoint(self._root, state, tick_ns=self._tick_ns, run=RUN, seqs=self._seqs)
+        write_checkpoint(self._root, state, tick_ns=self.tick_ns, run=RUN, seqs=self._seqs)
         self._saved_s, self._unsaved = time.monotonic(), False
-        self._context.clock.see(self._tick_ns)
-        INSTANT.set(self._tick_ns / 1e9)
+        self._context.clock.see(self.tick_ns)
+        INSTANT.set(self.tick_ns / 1e9)
         CASH.set(self._engine.ledger.cash_e6 / 1e6)
         for outbox in self._outboxes.values():
-            outbox.seal(self._tick_ns // HOUR_NS * HOUR_NS)
+            outbox.seal(self.tick_ns // HOUR_NS * HOUR_NS)
 
     def _flush(self) -> None:
         for outbox in self._outboxes.values():
