@@ -1,5 +1,7 @@
 """Collector: owns what was seen at the venues, and is the only writer of snapshots.
 
-`recording.py` imports recordings made elsewhere; `validation.py` (pure) judges each of their rows.
-The live feeds come beside them.
+`recording` reads recordings made elsewhere and imports them; `judgement` (with `validation`,
+`markets`, `gaps`, `snapshot_tables`) judges each of their rows. Live, the same judged tables become
+`instants`, which `play` writes at their `pace` through the `publisher`; `simulation` has days drawn
+ahead by the simulator. Feeds of the venues themselves come beside them.
 """

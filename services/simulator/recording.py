@@ -114,7 +114,7 @@ def write_simulation(
     Raises `UsageError` for a setting out of range or a directory that holds anything but an earlier
     simulation, which is replaced, and `ArchiveError` when it cannot be written.
     """
-    _refuse_bad(setup)
+    refuse_bad(setup)
     try:
         _refuse_foreign(directory)
         part = directory / _UNFINISHED
@@ -131,7 +131,8 @@ def write_simulation(
     return counts
 
 
-def _refuse_bad(setup: Setup) -> None:
+def refuse_bad(setup: Setup) -> None:
+    """Raise `UsageError` that names every setting out of range."""
     names = setup.underlyings
     faults = [
         fault
@@ -184,14 +185,19 @@ def _swap(part: Path, directory: Path) -> None:
     part.rmdir()
 
 
-def _write_days(part: Path, setup: Setup, progress: Callable[[int, int], None] | None) -> Counts:
+def mark_of(setup: Setup) -> dict[bytes, bytes]:
+    """Return the metadata that names a file as this simulation's."""
     # Equal settings make equal bytes, however they were written: 1 or 1.0, in any order.
     settings = {
         **asdict(setup),
         "edge": float(setup.edge),
         "underlyings": sorted(setup.underlyings),
     }
-    mark = {_MARK: json.dumps(settings, sort_keys=True, default=str).encode()}
+    return {_MARK: json.dumps(settings, sort_keys=True, default=str).encode()}
+
+
+def _write_days(part: Path, setup: Setup, progress: Callable[[int, int], None] | None) -> Counts:
+    mark = mark_of(setup)
     rows = dict.fromkeys(FILES, 0)
     writers = {
         name: pq.ParquetWriter(part / name, SCHEMAS[name].with_metadata(mark), compression="zstd")
@@ -212,22 +218,36 @@ def _write_days(part: Path, setup: Setup, progress: Callable[[int, int], None] |
 
 def _days(setup: Setup) -> Iterator[dict[str, pa.Table]]:
     """Draw one day after another as tables by file name."""
-    chosen = tuple(u for u in UNDERLYINGS if u.name in setup.underlyings)
-    state = first_state(chosen, _chance(setup, 0, chosen))
+    state = state_before(setup)
     for number in range(1, setup.days + 1):
-        tables, state = _day_tables(setup, number, chosen, state)
-        yield tables
+        drawn, state = draw_day(setup, number, state)
+        quotes, truth = quotes_tables(drawn.quoted)
+        yield dict(zip(FILES, (truth, quotes, drawn.spot, drawn.markets), strict=True))
 
 
-def _chance(setup: Setup, number: int, chosen: tuple[Underlying, ...]) -> Chance:
-    own = tuple(setup.generator(number, _OWN, UNDERLYINGS.index(u)) for u in chosen)
-    return Chance(setup.generator(number, _SHARED), own)
+class Drawn(NamedTuple):
+    """One day: what was quoted, by series, and the tables of spot and markets."""
+
+    quoted: list[tuple[Windows, Quotes]]
+    spot: pa.Table
+    markets: pa.Table
 
 
-def _day_tables(
-    setup: Setup, number: int, chosen: tuple[Underlying, ...], state: State
-) -> tuple[dict[str, pa.Table], State]:
-    """Draw day `number`, counted from 1, after `state`."""
+def state_before(setup: Setup) -> State:
+    """Draw what stands before the first midnight."""
+    chosen = _chosen(setup)
+    return first_state(chosen, _chance(setup, 0, chosen))
+
+
+def state_after(setup: Setup, number: int, state: State) -> State:
+    """Draw the path of day `number` after `state`, and no quotes: a twentieth of the work."""
+    chosen = _chosen(setup)
+    return next_day(state, chosen, _chance(setup, number, chosen))[1]
+
+
+def draw_day(setup: Setup, number: int, state: State) -> tuple[Drawn, State]:
+    """Draw day `number`, counted from 1, after `state`; return it and the state at its end."""
+    chosen = _chosen(setup)
     day, state = next_day(state, chosen, _chance(setup, number, chosen))
     days_after_1970 = (setup.start - EPOCH).days + number - 1
     midnight_ns = days_after_1970 * DAY_S * NS_PER_S
@@ -241,7 +261,6 @@ def _day_tables(
             is_up=is_up,
         )
     ]
-    quotes, truth = quotes_tables(quoted)
     seconds = np.arange(1, DAY_S + 1, _spot_step_s(setup.interval_s), dtype=np.int64)
     draws = [
         setup.generator(number, _LATENCY, UNDERLYINGS.index(underlying)).integers(
@@ -257,8 +276,16 @@ def _day_tables(
         known_ns=midnight_ns + seconds * NS_PER_S + latency_ns,
         is_recorded=np.broadcast_to(is_up[seconds % DAY_S], latency_ns.shape),
     )
-    markets = markets_table([windows for windows, _ in quoted])
-    return dict(zip(FILES, (truth, quotes, spot, markets), strict=True)), state
+    return Drawn(quoted, spot, markets_table([windows for windows, _ in quoted])), state
+
+
+def _chosen(setup: Setup) -> tuple[Underlying, ...]:
+    return tuple(u for u in UNDERLYINGS if u.name in setup.underlyings)
+
+
+def _chance(setup: Setup, number: int, chosen: tuple[Underlying, ...]) -> Chance:
+    own = tuple(setup.generator(number, _OWN, UNDERLYINGS.index(u)) for u in chosen)
+    return Chance(setup.generator(number, _SHARED), own)
 
 
 class _Part(NamedTuple):
