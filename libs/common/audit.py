@@ -2,7 +2,9 @@
 
 One JSON line per change; each carries the hash of the line before it, so that changing, dropping or
 swapping a line breaks every later one, and `verify_chain` names the first. Appended under a lock
-and synced, because whoever makes the change writes it (trainer, predictor, operator).
+and synced, because whoever makes the change writes it (trainer, predictor, operator). An event has
+one line however often it is appended: whoever finds an event without its line completes the chain,
+also for another that was killed or is just about to.
 """
 
 import fcntl
@@ -31,7 +33,7 @@ class AuditLine(msgspec.Struct, frozen=True):
 
 
 def append_audit(root: Path, event: ModelEvent) -> AuditLine:
-    """Append `event` to the chain of the data folder `root` and sync it."""
+    """Append `event` to the chain of the data folder `root` and sync it; once, by its id."""
     path = root / AUDIT_FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +43,8 @@ def append_audit(root: Path, event: ModelEvent) -> AuditLine:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         lines = _whole_lines(path, descriptor)
+        if (found := _line_of(event.id, lines, path)) is not None:
+            return found
         last = _decode(lines[-1], path, len(lines) - 1) if lines else None
         number, previous = (last.number + 1, last.hash) if last else (0, GENESIS)
         text = wire(event).decode()
@@ -79,6 +83,16 @@ def verify_chain(root: Path) -> int:
             )
         previous = line.hash
     return len(lines)
+
+
+def _line_of(event_id: str, lines: list[bytes], path: Path) -> AuditLine | None:
+    """Return the line of an event, None if it has none."""
+    # The event is text inside a JSON line: its own quotes are escaped, a quote within it twice.
+    mark = rf"\"id\":\"{event_id}\"".encode()
+    for number in range(len(lines) - 1, -1, -1):
+        if mark in lines[number]:
+            return _decode(lines[number], path, number)
+    return None
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -9,6 +9,8 @@ makes the same bytes. There is no pickle: trees are LightGBM's text, maps are JS
 generation must rise, so an old pointer cannot be replayed.
 """
 
+import os
+import stat
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +31,9 @@ BASE = "base"
 
 ID_LENGTH = 24
 """Hex digits of a bundle id (96 bits of SHA-256)."""
+
+FILE_BYTES_MAX = 2 * MODEL_BYTES_MAX
+"""No file of a bundle is near 100 MiB; the folder is writable by others, so no read is unbounded."""
 
 MANIFEST_VERSION = 1
 FORMULA_FILE, CALIBRATION_FILE, TREES_FILE = "anchor.json", "calibration.json", "model.txt"
@@ -171,10 +176,23 @@ def read_current(root: Path) -> Current | None:
     return current
 
 
-def write_current(root: Path, key: Ed25519PrivateKey, *, bundle_id: str, reason: str) -> Current:
-    """Point `current` at `bundle_id`; the generation rises by one."""
+def write_current(
+    root: Path,
+    key: Ed25519PrivateKey,
+    *,
+    bundle_id: str,
+    reason: str,
+    generation: int | None = None,
+) -> Current:
+    """Point `current` at `bundle_id`; the generation is one more than before unless it is given.
+
+    Raises `BundleError` if it would not rise, or if the pointer before is forged.
+    """
     before = read_current(root)
-    generation = before.generation + 1 if before else 1
+    last = before.generation if before else 0
+    generation = last + 1 if generation is None else generation
+    if generation <= last:
+        raise BundleError(f"generation {generation} of models/current is not above {last}")
     unsigned = Current(bundle=bundle_id, generation=generation, reason=reason, signature="")
     signature = key.sign(_pointer_text(unsigned)).hex()
     current = msgspec.structs.replace(unsigned, signature=signature)
@@ -260,7 +278,16 @@ def _from_hex(text: str) -> bytes:
 
 
 def _read(path: Path) -> bytes:
+    """Read a regular file up to FILE_BYTES_MAX: a pipe in its place must not stop its reader."""
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            content = file.read(FILE_BYTES_MAX + 1) if is_file else b""
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from error
+    if not is_file:
+        raise BundleError(f"cannot read {path}: it is no file")
+    if len(content) > FILE_BYTES_MAX:
+        raise BundleError(f"{path} is above {FILE_BYTES_MAX} bytes")
+    return content

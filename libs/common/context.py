@@ -19,7 +19,7 @@ from typing import Literal
 from libs.common.archive import Archive
 from libs.common.audit import append_audit
 from libs.common.bus import Bus
-from libs.common.checks import BusError
+from libs.common.checks import ArchiveError, BusError
 from libs.common.events import Alert, DeadLetter, Event, ModelEvent, event_id
 from libs.common.outbox import Outbox
 from libs.common.settings import Settings
@@ -82,11 +82,17 @@ class StreamClock:
         return self._now_ns
 
     def for_control(self) -> int:
-        """Return the time of a control event: of the stream, else of the archive, else our own."""
-        if not self._now_ns:
+        """Return the time of a control event: of the stream, else of the archive, else our own.
+
+        What was guessed is not kept: a stream of last year must still be able to move the clock.
+        """
+        if self._now_ns:
+            return self._now_ns
+        try:
             span = Archive(self._root).span_ns()
-            self._now_ns = span[1] if span else time.time_ns()
-        return self._now_ns
+        except ArchiveError:
+            span = None  # an alert about a damaged archive must not fail on it
+        return span[1] if span else time.time_ns()
 
 
 class Alerts:
@@ -158,10 +164,11 @@ class Alerts:
             runbook=f"docs/runbooks.md#{rule}",
             underlying=underlying,
         )
-        self._keep(alert)
         write = log().warning if state == "firing" else log().info
         write(f"alert.{state}", rule=rule, evidence=evidence, underlying=underlying)
+        # What could not be journalled was not said: it is said again at the next occasion.
         self._outbox.append([alert])
+        self._keep(alert)
         self._outbox.flush()
 
     def _keep(self, alert: Alert) -> None:

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     api_key_file: Path | None = Field(
         None, description="file with the key of the forecast page; needed beyond loopback"
     )
+    http_docs: bool = Field(False, description="serve the forecast page's description: /v1/docs")
     train_every_h: Positive = Field(
         24.0, description="stream hours after which the trainer looks again"
     )

@@ -88,6 +88,7 @@ class Web:
         listener = _listen(host, port)
         config = uvicorn.Config(
             self.app,
+            interface="asgi3",  # what it would guess of a bound method is wrong
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -2,11 +2,12 @@
 
 A row that is unusable, or has neither a two-sided quote nor a fair value, gets no forecast: doubt
 means no number. The id of a forecast is a hash of (feature row, role), never of the bundle, so that
-a row can be scored only once per role.
+a row can be scored only once per role. The stream, HTTP and the probe of a new bundle all go
+through `probability`: there is one arithmetic to check and to serve.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import nan
@@ -14,7 +15,7 @@ from math import nan
 from libs.common.bundle import Bundle
 from libs.common.checks import check
 from libs.common.events import FeatureRow, Forecast, Role, event_id
-from libs.common.model import forecast
+from libs.common.model import Probability, forecast
 from libs.common.rows import FAIR_VALUE, MID, TIME_LEFT
 
 RowScore = Callable[[Sequence[float | None]], float]
@@ -32,30 +33,40 @@ class Scorer:
         has_trees = self.bundle.formula.rung == "residual"
         check(has_trees == (self.residual is not None), f"bundle {self.bundle.id} and its trees")
 
+    def fits(self, feature_set: str) -> bool:
+        """Tell whether rows of `feature_set` mean to this bundle what they say."""
+        manifest = self.bundle.manifest
+        return manifest is None or manifest.feature_set == feature_set
+
+    def probability(self, series: str, values: Mapping[str, float | None]) -> Probability | None:
+        """Return what `values` (in feature order) get, None where there is nothing to go by."""
+        mid, time_left_s = values.get(MID), values.get(TIME_LEFT)
+        if time_left_s is None:
+            return None
+        residual = 0.0
+        if self.residual is not None and mid is not None:
+            residual = self.residual(list(values.values()))
+        return forecast(
+            self.bundle.formula,
+            series,
+            mid=mid,
+            fair_value=values.get(FAIR_VALUE),
+            time_left_s=time_left_s,
+            residual=residual,
+        )
+
     def forecast(self, row: FeatureRow, role: Role = "champion") -> Forecast | None:
         """Return the forecast for `row`, or None where there is nothing to base one on."""
         if row.unusable is not None:
             return None
-        values = row.values
-        mid, time_left_s = values.get(MID), values.get(TIME_LEFT)
-        if time_left_s is None:
-            return None
-        needs_trees = self.residual is not None and mid is not None
-        found = forecast(
-            self.bundle.formula,
-            row.series,
-            mid=mid,
-            fair_value=values.get(FAIR_VALUE),
-            time_left_s=time_left_s,
-            residual=self.residual(list(values.values())) if needs_trees and self.residual else 0.0,
-        )
+        found = self.probability(row.series, row.values)
         if found is None:
             return None
         return Forecast(
             ts_ns=row.ts_ns,
             id=event_id("Forecast", row.id, role),
             feature_id=row.id,
-            feature_hash=_hash(values),
+            feature_hash=feature_hash(row.values),
             venue=row.venue,
             market=row.market,
             series=row.series,
@@ -72,7 +83,7 @@ class Scorer:
         )
 
 
-def _hash(values: dict[str, float | None]) -> str:
+def feature_hash(values: Mapping[str, float | None]) -> str:
     """Hash the exact inputs of a forecast, bit for bit; a missing value is the NaN pattern."""
     row = array("d", [nan if value is None else value for value in values.values()])
     return blake2b(row.tobytes(), digest_size=8).hexdigest()

@@ -119,13 +119,25 @@ def test_several_processes_append_one_chain(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from libs.common.audit import append_audit;"
         "from tests.common.samples import model_event\n"
-        "for n in range(30): append_audit(Path(sys.argv[1]), model_event(n, cause=sys.argv[2]))"
+        "for n in range(30): append_audit(Path(sys.argv[1]), model_event(n + int(sys.argv[2])))"
     )
+    # The second and the third append the same events: each has one line.
+    firsts = ("0", "30", "30")
     writers = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), first]) for first in firsts
     ]
-    assert [process.wait() for process in writers] == [0, 0]
+    assert [process.wait() for process in writers] == [0, 0, 0]
     assert verify_chain(tmp_path) == 60
+    assert recorded_ids(tmp_path) == {model_event(n).id for n in range(60)}
+
+
+def test_an_event_has_one_line_and_an_id_in_another_events_text_is_no_line(tmp_path: Path) -> None:
+    third = model_event(3)
+    append_audit(tmp_path, model_event(0, reason=f'{third.id} "id":"{third.id}"', cause=third.id))
+    for _ in range(3):
+        first, again = append_audit(tmp_path, third), append_audit(tmp_path, third)
+        assert first == again
+    assert verify_chain(tmp_path) == 2
 
 
 def test_text_of_an_operator_cannot_break_a_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -72,6 +73,33 @@ def test_a_scorer_outlives_what_made_it_and_can_be_replaced_often() -> None:
         score = row_scorer(text, len(FEATURES))
         gc.collect()
         assert score(row) == first
+
+
+def test_threads_that_share_a_scorer_get_their_own_rows_scores() -> None:
+    _, score = served()
+    matrix = rows(2_000, seed=16).tolist()
+    expected = [score(row) for row in matrix]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: [score(row) for row in matrix], range(4)))
+    assert found == [expected] * 4
+
+
+def test_lightgbm_loads_without_its_companions_and_scores_the_same() -> None:
+    script = (
+        "from services.predictor.native import leave_out_extras, row_scorer\n"
+        "leave_out_extras()\n"
+        "import sys\n"
+        "import pyarrow as pa\n"
+        "print(pa.array([1]).to_numpy().sum(), pa.array([None, {'a': 1}]).null_count)\n"
+        "text = sys.stdin.read()\n"
+        "print(row_scorer(text, 4)([0.5, None, 60.0, 1.0]), 'sklearn' in sys.modules)\n"
+    )
+    text = served_text(model_text(20, 7))
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=text, capture_output=True, text=True, check=True
+    )
+    _, score = served()
+    assert done.stdout.split() == ["1", "1", str(score([0.5, None, 60.0, 1.0])), "False"]
 
 
 def test_a_count_of_features_that_is_not_the_models_is_an_error_not_a_crash() -> None:

@@ -11,6 +11,7 @@ from libs.common.events import FeatureRow, body
 from libs.common.model import Formula
 from libs.common.rows import FAIR_VALUE, MID, TIME_LEFT
 from services.predictor.scorer import Scorer
+from tests.common.test_bundle import manifest
 
 VALUES: dict[str, float | None] = {MID: 0.4, FAIR_VALUE: 0.6, TIME_LEFT: 60.0, "x": None}
 TREES = Bundle(id="b" * 24, formula=Formula(rung="residual"), trees_text="t")
@@ -100,6 +101,20 @@ def test_trees_get_the_values_in_order_and_move_the_forecast_within_its_bound() 
     assert made is not None
     assert made.p == 0.5
     assert made.p_raw > 0.9
+
+
+def test_a_probability_is_the_forecasts() -> None:
+    own = Scorer(TREES, lambda values: 0.1)
+    made, found = own.forecast(row()), own.probability("KXBTC15M", VALUES)
+    assert made and found
+    assert (made.p_raw, made.p, made.base_p) == found
+
+
+def test_a_bundle_fits_rows_of_its_feature_set_and_the_base_model_fits_all() -> None:
+    own = Scorer(Bundle(id="b" * 24, formula=Formula(rung="anchored"), manifest=manifest()))
+    assert own.fits("set-1")
+    assert not own.fits("set-2")
+    assert Scorer(BASE_BUNDLE).fits("anything")
 
 
 @pytest.mark.parametrize(("bundle", "score"), [(TREES, None), (BASE_BUNDLE, lambda values: 1.0)])

@@ -11,6 +11,7 @@ from libs.common.model import Formula
 from services.predictor.scorer import Scorer
 from services.predictor.slot import Slot
 from tests.common.samples import model_event, quote, tick
+from tests.common.test_bundle import manifest
 from tests.predictor.test_scorer import row
 
 
@@ -105,6 +106,56 @@ def test_another_underlyings_swap_is_not_followed() -> None:
     assert own.handle(activation(1, "one", action="swapped", underlying="ETH-USD")) == ()
     assert serving(own) == "base"
     own.handle(activation(1, "one", action="swapped", underlying="BTC-USD"))
+    assert serving(own) == "one"
+
+
+def test_a_recorded_swap_is_followed_silently_and_an_activation_says_so() -> None:
+    own = slot()
+    assert own.handle(activation(1, "one", action="swapped", underlying="BTC-USD")) == ()
+    assert serving(own) == "one"
+    for generation, action in ((2, "activated"), (3, "rolled_back")):
+        (swap,) = own.handle(activation(generation, "two", action=action))
+        assert isinstance(swap, ModelEvent)
+        assert (swap.action, swap.generation) == ("swapped", generation)
+        assert swap.cause == activation(generation, "two").id
+
+
+def test_a_recorded_swap_and_the_activation_behind_it_score_alike() -> None:
+    live, again = slot(), slot()
+    (swap,) = live.handle(activation(1, "one"))
+    again.handle(swap)
+    assert live.handle(row()) == again.handle(row())
+
+
+def test_the_last_row_before_a_swap_is_the_last_that_was_scored() -> None:
+    own = slot()
+    own.handle(row(id="33" * 8))
+    own.handle(row(id="44" * 8, unusable="stale"))
+    (swap,) = own.handle(activation(1, "one"))
+    assert isinstance(swap, ModelEvent)
+    assert swap.feature_id_last == "33" * 8
+
+
+def test_the_last_row_before_a_restart_is_remembered() -> None:
+    own = Slot("BTC-USD", Scorer(BASE_BUNDLE), load, feature_id_last="55" * 8)
+    (swap,) = own.handle(activation(1, "one"))
+    assert isinstance(swap, ModelEvent)
+    assert swap.feature_id_last == "55" * 8
+
+
+def test_a_row_of_another_feature_set_falls_back_to_the_base_model() -> None:
+    fits = manifest(feature_set="set")
+
+    def load_with_manifest(bundle_id: str) -> Scorer:
+        made = Bundle(id=bundle_id, formula=Formula(rung="anchored"), manifest=fits)
+        return Scorer(made)
+
+    own = Slot("BTC-USD", Scorer(BASE_BUNDLE), load_with_manifest)
+    own.handle(activation(1, "one"))
+    assert serving(own) == "one"
+    (made,) = own.handle(row(feature_set="other"))
+    assert isinstance(made, Forecast)
+    assert (made.bundle, made.is_fallback) == ("base", True)
     assert serving(own) == "one"
 
 
