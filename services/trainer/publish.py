@@ -151,7 +151,10 @@ def reconcile(root: Path) -> None:
 
 def _point(root: Path, event: ModelEvent) -> Current:
     key = keys.signing_key(root)
-    return bundle.write_current(root, key, bundle_id=event.bundle, reason=event.reason)
+    # The recorded generation, not one more than the pointer's: the pointer may have been lost.
+    return bundle.write_current(
+        root, key, bundle_id=event.bundle, reason=event.reason, generation=event.generation
+    )
 
 
 def _record(root: Path, event: ModelEvent) -> None:
