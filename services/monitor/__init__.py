@@ -1,4 +1,5 @@
-"""Monitor: will own drift, silence, the audit of model changes and alerts; comes with the live bus.
+"""Monitor: silence, the audit of model changes, who serves what, who is behind, who answers.
 
-Offline its checks are `hawk verify`'s.
+It reads everything and writes alerts and metrics, nothing else. Drift and decay of calibration come
+to it later; offline its checks of records are `hawk verify`'s.
 """

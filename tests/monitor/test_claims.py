@@ -1,0 +1,42 @@
+"""Every alert that Hawk can raise has a page that says what it means and what to do."""
+
+import re
+from pathlib import Path
+
+from services.monitor.claims import RULES
+
+ROOT = Path(__file__).parent.parent.parent
+RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
+
+
+def sections() -> dict[str, str]:
+    parts = re.split(r"^## (\w+)$", RUNBOOKS, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def fired() -> set[str]:
+    """Return the rules that any code fires by a literal or a constant beside it."""
+    sources = [p for top in ("libs", "services") for p in (ROOT / top).rglob("*.py")]
+    literal = re.compile(r'alerts\.fire\(\s*"(\w+)"')
+    named = re.compile(r"alerts\.fire\(\s*([A-Z_]+),")
+    found: set[str] = set()
+    for path in sources:
+        text = path.read_text()
+        found |= set(literal.findall(text))
+        for constant in named.findall(text):
+            found |= set(re.findall(rf'^{constant} = "(\w+)"$', text, flags=re.MULTILINE))
+    return found
+
+
+def test_every_rule_has_its_section() -> None:
+    assert {rule.name for rule in RULES} <= set(sections())
+    assert {"bus_down", "publication_blocked", "training_failed"} <= fired() <= set(sections())
+
+
+def test_every_section_says_what_it_means_and_what_to_do() -> None:
+    for name, text in sections().items():
+        assert "**Means.**" in text and "**Do.**" in text, name
+
+
+def test_no_rule_is_named_twice() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
