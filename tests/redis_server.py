@@ -176,8 +176,7 @@ class Connects:
             sys.addaudithook(self._seen)
             Connects._is_hooked = True
 
-    @property
-    def count(self) -> int:
+    def __call__(self) -> int:
         """Attempts since this counter was made."""
         return self._counts[self._address]
 

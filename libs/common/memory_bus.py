@@ -18,20 +18,18 @@ from dataclasses import dataclass, field
 from threading import Condition
 from typing import NamedTuple
 
-from libs.common.bus import (
+from libs.common.bus import Claimed, GroupFacts, Memory, StreamFacts
+from libs.common.checks import BusForeignError
+from libs.common.entry_codec import (
     NO_ENTRY,
-    Claimed,
     Delivery,
     EntryId,
-    GroupFacts,
-    StreamFacts,
     delivery,
     fields_of,
+    is_control,
 )
-from libs.common.checks import BusForeignError
 from libs.common.events import Event
 from libs.common.journal import Entry
-from libs.common.streams import CONTROL
 
 TRIM_ENTRIES = 100
 """A stream may be this much too long: cutting the front of a list at each entry would cost more
@@ -155,21 +153,24 @@ class MemoryBus:
     ) -> list[Delivery]:
         """Read new entries, woken by the first; or own pending ones, trimmed ones among them."""
 
-        def look() -> list[tuple[EntryId, Fields | None]]:
+        found: list[tuple[EntryId, Fields | None]] = []
+
+        def has_found() -> bool:
             # The group is looked up at each look: the stream may have been removed meanwhile.
             stream = self._streams.setdefault(name, _Stream())
             of_group = stream.groups.setdefault(group, _Group())
             now = _Pending(consumer, self._clock_s())
             if pending_after is None:
-                return [*of_group.take(stream.behind(of_group.delivered, count), now)]
-            ids = of_group.again(pending_after, count, now)
-            return [(entry_id, stream.find(entry_id)) for entry_id in ids]
+                found.extend(of_group.take(stream.behind(of_group.delivered, count), now))
+            else:
+                ids = of_group.again(pending_after, count, now)
+                found.extend((entry_id, stream.find(entry_id)) for entry_id in ids)
+            return bool(found)
 
         with self._changed:
-            found = look()
-            if not found and block_s > 0 and pending_after is None:
-                self._changed.wait_for(lambda: found.extend(look()) or found, block_s)
-        return [delivery(name, entry_id, fields) for entry_id, fields in found]
+            if not has_found() and block_s > 0 and pending_after is None:
+                self._changed.wait_for(has_found, block_s)
+        return [delivery(i, fields, of_control=is_control(name)) for i, fields in found]
 
     def ack(self, name: str, *, group: str, ids: Sequence[EntryId]) -> int:
         """Take `ids` from the pending list; return how many were on it."""
@@ -200,13 +201,13 @@ class MemoryBus:
                     claimed.append((entry_id, fields))
                 if len(claimed) + len(deleted) == count:
                     break
-        return Claimed([delivery(name, *entry) for entry in claimed], deleted)
+        return Claimed([delivery(*e, of_control=is_control(name)) for e in claimed], deleted)
 
     def entries(self, name: str, *, after: EntryId = NO_ENTRY, count: int) -> list[Delivery]:
         """Return entries behind `after`, without a group."""
         with self._changed:
             found = self._streams[name].behind(after, count) if name in self._streams else []
-        return [delivery(name, entry_id, fields) for entry_id, fields in found]
+        return [delivery(i, fields, of_control=is_control(name)) for i, fields in found]
 
     def facts(self, name: str) -> StreamFacts | None:
         """Return the stream's facts, None where there is no such stream."""
@@ -232,6 +233,10 @@ class MemoryBus:
             self._streams.pop(name, None)
             self._changed.notify_all()
 
+    def memory(self) -> Memory:
+        """Return nothing: it is this process's memory."""
+        return Memory(0, 0)
+
     def ping(self) -> None:
         """Return: memory always answers."""
 
@@ -252,7 +257,7 @@ def _lag(name: str, stream: _Stream, group: _Group) -> int:
     """Count what the group has not been given, trimmed entries included on market streams."""
     if group.delivered == NO_ENTRY:
         return len(stream.ids)
-    if f"{{{CONTROL}}}" in name:
+    if is_control(name):
         return len(stream.ids) - bisect_right(stream.ids, group.delivered)
     return max(0, stream.last.seq - group.delivered.seq)
 

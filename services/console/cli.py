@@ -27,6 +27,8 @@ app.add_typer(config_app, name="config")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="data folder [HAWK_DATA, data]")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one line of JSON")]
+UnderlyingOption = Annotated[str | None, typer.Option("--underlying", help="only this one")]
+VenueArgument = Annotated[str | None, typer.Argument(help="only this venue; all if left out")]
 FromOption = Annotated[str | None, typer.Option("--from", help="RFC 3339, inclusive")]
 ToOption = Annotated[str | None, typer.Option("--to", help="RFC 3339, exclusive")]
 SeriesOption = Annotated[str | None, typer.Option("--series", help="only this series")]
@@ -44,6 +46,74 @@ def demo(
     from services.console.demo import run_demo
 
     run_demo(data, _settings(), as_json=as_json)
+
+
+@app.command()
+def up(
+    data: DataOption = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="recording:DIR@SPEED|max or simulated@SPEED")
+    ] = None,
+    bus: Annotated[str | None, typer.Option("--bus", help="memory or redis, by hand")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run all services on live streams; a recording that has been played out ends it."""
+    import os
+
+    from services.console.output import emit_json
+    from services.console.up import UpRequest, bus_kind, print_summary, run_up
+
+    root, settings = _root(data), _settings()
+    request = UpRequest(root, source or settings.source, bus_kind(bus))
+    summary = run_up(request, settings)
+    emit_json(summary) if as_json else print_summary(summary)
+    if not summary["drained"]:
+        os._exit(1)  # a service that did not drain in time is a thread that would be waited for
+
+
+@app.command()
+def tail(
+    name: Annotated[str, typer.Argument(metavar="STREAM", help="such as forecasts")],
+    data: DataOption = None,
+    underlying: UnderlyingOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with new ones")] = False,
+    count: Annotated[int, typer.Option("-n", help="newest events first", min=0)] = 10,
+    ticks: Annotated[bool, typer.Option("--ticks", help="ticks too")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest events of a stream, one a line."""
+    from services.console.tailing import TailRequest, run_tail
+
+    request = TailRequest(_root(data), name, underlying, follow, count, ticks)
+    run_tail(request, _settings(), as_json=as_json)
+
+
+@app.command()
+def streams(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the streams: length, groups, what they have not read, who is missing."""
+    from services.console.listing import print_streams, run_streams
+    from services.console.output import emit_json
+
+    lines = run_streams(_root(data), _settings())
+    emit_json(lines) if as_json else print_streams(lines)
+
+
+@app.command()
+def kill(venue: VenueArgument = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Stop paper trading, everywhere or on one venue, until `hawk resume`."""
+    from services.console.commanding import print_command
+
+    print_command(_root(data), _settings(), "kill", venue=venue, as_json=as_json)
+
+
+@app.command()
+def resume(
+    venue: VenueArgument = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Let paper trading go on after `hawk kill`, or after a venue was halted."""
+    from services.console.commanding import print_command
+
+    print_command(_root(data), _settings(), "resume", venue=venue, as_json=as_json)
 
 
 @app.command()
@@ -112,9 +182,15 @@ def replay(
     out: Annotated[Path | None, typer.Option("--out", help="new folder for the output")] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="continue this output")] = None,
     bundle: Annotated[str | None, typer.Option("--bundle", help="score with ID or base")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="with what was recorded live; exit 1 if different")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Replay the archive through features, predictor and trader; print counts and digests."""
+    if compare:
+        _compare(data, (start, end, out, resume, bundle), as_json=as_json)
+        return
     from services.console.output import emit, emit_json, parse_time, progress
     from services.console.replaying import ReplayRequest, run_replay
 
@@ -201,7 +277,7 @@ def models_list(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the bundles, what the gate said of each, and which one serves."""
     from services.console.output import emit_json
     from services.console.tables import print_models
-    from services.console.training import list_models
+    from services.trainer.serving import list_models
 
     lines = list_models(_root(data))
     emit_json(lines) if as_json else print_models(lines)
@@ -230,11 +306,14 @@ def models_activate(
     as_json: JsonOption = False,
 ) -> None:
     """Serve a bundle from the archive's newest instant on."""
+    from services.console.offline import newest_ns
     from services.console.tables import print_switch
-    from services.console.training import activate
+    from services.trainer.serving import activate
 
     root = _root(data)
-    switched = activate(root, bundle, reason=reason, overrides_gate=override_gate)
+    switched = activate(
+        root, bundle, reason=reason, overrides_gate=override_gate, ts_ns=newest_ns(root)
+    )
     print_switch(switched, as_json=as_json)
 
 
@@ -245,10 +324,12 @@ def models_rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Serve again what served before."""
+    from services.console.offline import newest_ns
     from services.console.tables import print_switch
-    from services.console.training import rollback
+    from services.trainer.serving import rollback
 
-    print_switch(rollback(_root(data), reason=reason), as_json=as_json)
+    root = _root(data)
+    print_switch(rollback(root, reason=reason, ts_ns=newest_ns(root)), as_json=as_json)
 
 
 @config_app.command("check")
@@ -268,6 +349,22 @@ def config_check(as_json: JsonOption = False) -> None:
         return
     for line in lines:
         emit(f"{line['key']:<30} {line['value']:<10} {line['what']} (default {line['default']})")
+
+
+def _compare(data: Path | None, others: tuple[object, ...], *, as_json: bool) -> None:
+    from libs.common.checks import UsageError
+    from services.console.comparing import print_comparison, run_compare
+    from services.console.output import emit_json, progress
+
+    if any(other is not None for other in others):
+        raise UsageError(
+            "--compare takes the span and the bundles that were recorded: give it alone"
+        )
+    with progress("comparing") as show:
+        result = run_compare(_root(data), _settings(), on_progress=show)
+    emit_json(result) if as_json else print_comparison(result)
+    if not result["equal"]:
+        raise typer.Exit(1)
 
 
 def _settings() -> "Settings":

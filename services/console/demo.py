@@ -1,10 +1,11 @@
 """`hawk demo`: the whole loop on simulated data, and a table that a person understands.
 
-Six simulated days of two underlyings with a *planted* fault in the quotes are imported; the
-trainer looks twice at the first five (early, when the honest answer is no, and with all of them),
-the sixth is replayed with what the gate let through, trading on paper, and a retrain is judged at
-its end. Nothing here is a market: the fault that the model finds was put there by the simulator,
-and the output says so.
+Six simulated days of two underlyings with a *planted* fault in the quotes are imported, all but the
+last hour; the trainer looks twice at the first five (early, when the honest answer is no, and with
+all of them), and the sixth is replayed with what the gate let through, trading on paper. Its last
+hour is played live by `hawk up`, at high speed; a retrain is judged meanwhile and a bundle swapped
+in between two forecasts. Nothing here is a market: the fault that the model finds was put there by
+the simulator, and the output says so.
 """
 
 import shutil
@@ -16,13 +17,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from libs.common.archive import TIME_MAX_NS, Archive
+from libs.common.archive import DAY_NS, HOUR_NS, TIME_MAX_NS, Archive
 from libs.common.checks import UsageError
 from libs.common.events import Event, Fill, Gap, Market, Order, QuoteSnapshot, Settlement
 from libs.common.settings import Settings
 from services.collector.recording import import_recording
 from services.console.evaluation import EvaluateRequest, run_evaluate
+from services.console.live_demo import LiveHour, play_live
 from services.console.output import emit, emit_json, format_time, progress
+from services.console.recording_cut import cut_recording
 from services.console.replaying import ReplayRequest, run_replay
 from services.console.tables import interval, number
 from services.console.training import run_train
@@ -38,7 +41,6 @@ SEED, INTERVAL_S, EDGE = 7, 10, 1.5
 EARLY_HOURS = 12
 """When the trainer first looks: far too early, and the gate must say so."""
 
-DAY_NS = 86_400_000_000_000
 MARKER = ".hawk-demo"
 """Marks a folder as the demo's own, so that only such a folder is ever emptied."""
 
@@ -59,16 +61,27 @@ def run_demo(folder: Path, settings: Settings, *, as_json: bool) -> None:
     )
     with progress(f"simulating {setup.days} days") as show:
         write_simulation(recording, setup, progress=lambda done, total: show(done / total))
-    with progress("importing") as show:
-        imported = import_recording(recording, root, on_progress=lambda step, share: show(share))
     start_ns = int(time_of(setup))
     split_ns = start_ns + DAYS_HISTORY * DAY_NS
-    verdicts = [_train(root, start_ns + EARLY_HOURS * DAY_NS // 24, "an early look")]
+    live_ns = split_ns + DAY_NS - HOUR_NS
+    cut_recording(recording, folder / "past", live_ns)
+    with progress("importing all but the last hour") as show:
+        imported = import_recording(
+            folder / "past", root, on_progress=lambda step, share: show(share)
+        )
+    verdicts = [_train(root, start_ns + EARLY_HOURS * HOUR_NS, "an early look")]
+    trained_from_s = time.monotonic()
     verdicts.append(_train(root, split_ns, "five days"))
+    trained_s = time.monotonic() - trained_from_s
     with progress("replaying the sixth day") as show:
         request = ReplayRequest(start_ns=split_ns, out=out)
         replayed = run_replay(root, request, settings, on_progress=show)
-    verdicts.append(_train(root, split_ns + DAY_NS, "retrain after the sixth day"))
+    live = play_live(
+        LiveHour(root, recording, folder / "live.log", start_ns=live_ns, trained_s=trained_s),
+        settings,
+        retrain=lambda: _train(root, live_ns, "retrain while the last hour is live"),
+    )
+    verdicts.append(live["retrain"])
     later = EvaluateRequest(_serving(verdicts), start_ns=split_ns)
     result = {
         "simulated": True,
@@ -79,6 +92,7 @@ def run_demo(folder: Path, settings: Settings, *, as_json: bool) -> None:
         "replay": replayed,
         "evaluation": run_evaluate(root, later),
         "strategies": _strategies(root, out, split_ns),
+        "live": live,
         "archive": str(root / "archive"),
         "seconds": round(time.monotonic() - began_s, 1),
     }
@@ -150,7 +164,8 @@ def _print(result: dict[str, Any], root: Path) -> None:
     emit("not that real markets can be beaten (docs/model.md has the figures of real recordings).")
     emit("")
     imported = result["imported"]
-    emit(f"imported  {imported['markets']} markets, {imported['quotes']} quotes in 6 days")
+    counts = f"{imported['markets']} markets, {imported['quotes']} quotes"
+    emit(f"imported  {counts} in 6 days, all but the last hour")
     emit("")
     emit("verdicts of the gate")
     for verdict in result["verdicts"]:
@@ -160,6 +175,7 @@ def _print(result: dict[str, Any], root: Path) -> None:
             emit(f"    bundle {verdict['bundle']}: {verdict['rung']}, {verdict['calibration']}")
     _print_scores(result)
     _print_strategies(result["strategies"])
+    _print_live(result["live"])
     emit("")
     emit(f"archive   {result['archive']} (plain Parquet; `hawk verify --data {root}`)")
     emit(f"time      {result['seconds']} s")
@@ -184,7 +200,8 @@ def _print_scores(result: dict[str, Any]) -> None:
 
 def _print_strategies(strategies: dict[str, Any]) -> None:
     emit("")
-    emit("paper trading on the sixth day (fills against the recorded book after latency, fees in)")
+    emit("paper trading in 23 hours of the sixth day (fills against the recorded book after")
+    emit("latency, fees in)")
     if not strategies:
         emit("  no trade: nobody trades on the base model")
         return
@@ -202,3 +219,25 @@ def _print_strategies(strategies: dict[str, Any]) -> None:
     emit("  stressed: the same trades at one tick worse and half the size")
     emit(f"  quotes are {INTERVAL_S} s apart here, and a fill needs both neighbours of its arrival")
     emit("  to allow it, at the worse price; the planted fault is worth far more than the fees")
+
+
+def _print_live(live: dict[str, Any]) -> None:
+    emit("")
+    emit(f"the last hour, live: `hawk up` at {live['speed']:g} times its speed, from the recording")
+    counts = [f"{live[n]} {n}" for n in ("instants", "snapshots", "forecasts", "orders")]
+    emit(f"  {', '.join(counts)}")
+    swap = live["swap"]
+    if swap is None:
+        emit("  no swap to show: the hour was over before the verdict (a very busy machine)")
+    else:
+        emit(f"  hot swap by {live['swapped_by']}, between two forecasts of one market:")
+        for when in ("before", "after"):
+            told = swap[when]
+            at = f"{format_time(told['ts_ns'])} {told['venue']} {told['market']}"
+            emit(f"    {at}  p {told['p']:.4f}  by {told['bundle']}")
+        emit(f"    reason: {swap['reason']}")
+    compared = live["compared"]
+    kinds = [f"{name} {found['recorded']['count']}" for name, found in compared["events"].items()]
+    verdict = "equal" if compared["equal"] else "DIFFERENT: a fault, please report it"
+    emit(f"  `hawk replay --compare`, recorded live against replayed: {verdict}")
+    emit(f"    {', '.join(kinds)} (with their fills, skips and settlements)")

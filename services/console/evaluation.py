@@ -18,11 +18,11 @@ from libs.common.batch import forecast_rows
 from libs.common.bundle import Bundle
 from libs.common.checks import UsageError
 from libs.common.events import Flag
+from libs.common.manifests import require_whole
 from libs.common.rows import FAIR_VALUE, MID, TIME_LEFT
 from libs.common.scorecard import Scorecard, ScoredRows, scorecard
 from libs.common.scoring import Interval, block_of
 from services.console import offline
-from services.console.verification import require_whole
 
 ROW_CHOICES = ("two-sided", "clean")
 

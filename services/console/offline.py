@@ -15,6 +15,7 @@ from libs.common.checks import ArchiveError, UsageError
 from libs.common.events import Market, ModelEvent, QuoteSnapshot, Resolution, SpotSnapshot
 from libs.common.replay import Handlers
 from libs.common.settings import Settings
+from services.console import positions
 from services.features.batch import build_rows
 from services.features.catalog import FEATURE_SET
 from services.features.engine import FeatureEngine
@@ -97,9 +98,20 @@ def handlers(root: Path, settings: Settings, *, bundle_id: str | None = None) ->
 
 
 def switches(root: Path, *, bundle_id: str | None) -> list[ModelEvent]:
-    """Return what changes the served bundle in a replay: recorded swaps, else activations."""
+    """Return what changes the served bundle in a replay.
+
+    Activations as far as no predictor ran, from the first live instant on the recorded swaps: an
+    activation that a predictor refused, or took up later, must not act in its place.
+    """
     if bundle_id is not None:
         return []
-    events = publish.model_events(root)
-    swaps = [event for event in events if event.action == "swapped"]
-    return swaps or [e for e in events if e.action in ("activated", "rolled_back")]
+    live_ns = positions.live_begin_ns(root)
+    return [
+        event
+        for event in publish.model_events(root)
+        if event.action == "swapped"
+        or (
+            event.action in ("activated", "rolled_back")
+            and (live_ns is None or event.ts_ns < live_ns)
+        )
+    ]

@@ -22,6 +22,7 @@ from libs.common.events import (
     Tick,
     event_id,
 )
+from libs.common.journal import read_journal
 from libs.common.outbox import Outbox
 from libs.common.service import run_handlers
 from libs.common.settings import Settings
@@ -127,14 +128,17 @@ class Pipeline:
         self.sent: list[Event] = []
         self.service: Service | None = None
         self.poisoned = False
+        self.offset_s = 0
+        self.brake = threading.Event()
+        """The handler that is started with `hold` goes on only while this is set."""
         self.outbox = self.open_outbox()
         self.outbox.begin(0)
 
     def open_outbox(self) -> Outbox:
         """Open the collector's outbox, as a restart does."""
-        self.outbox = Outbox(
-            self.root, self.bus, writer="collector", kind="snapshots", underlying=UNDERLYING
-        )
+        settings = Settings(_env_file=None)  # type: ignore[call-arg]
+        self.collector = Context("collector", self.root, settings, self.bus, Web())
+        self.outbox = self.collector.outbox("snapshots", UNDERLYING)
         return self.outbox
 
     def start(self, meet: Callable[[Event], None] = pass_by) -> Service:
@@ -142,8 +146,21 @@ class Pipeline:
         self.service = Service(self.root, self.connect(), seen=self.seen, meet=meet)
         return self.service
 
+    def hold(self, event: Event) -> None:
+        """Meet an event as a slow handler does: wait for the brake."""
+        self.brake.wait(60)
+
+    def start_held(self) -> None:
+        """Start the service, let it come abreast of the stream, then hold its handler."""
+        self.brake.set()
+        self.start(meet=self.hold)
+        self.write(2)
+        self.settle()
+        self.brake.clear()
+
     def stop(self) -> None:
         """End the service, if it runs."""
+        self.brake.set()
         if self.service is not None:
             service, self.service = self.service, None
             service.stop()
@@ -153,7 +170,7 @@ class Pipeline:
         for start in range(0, count, batch):
             events: list[Event] = []
             for _ in range(start, min(start + batch, count)):
-                number = len(self.sent) // 3 * every_s
+                number = self.offset_s + len(self.sent) // 3 * every_s
                 new = instant(number)
                 self.sent += new
                 events += new
@@ -161,15 +178,18 @@ class Pipeline:
             self.outbox.flush()
 
     def settle(self) -> None:
-        """Wait until everything written is on the stream, read and done."""
-        wait_until(self.outbox.flush, "the stream has all that was journalled")
-        self.await_service()
+        """Wait until everything written is on the stream, read and done.
 
-    def await_service(self) -> None:
-        """Wait until the service has done the last instant, without any help of the writer."""
+        The writer writes nothing meanwhile, but goes on flushing, as one that waits for its feed.
+        """
         assert self.service is not None
         service, last_ns = self.service, self.sent[-1].ts_ns
-        wait_until(lambda: service.position_ns >= last_ns, "the service has done everything")
+        wait_until(self.outbox.flush, "the stream has all that was journalled")
+        wait_until(
+            lambda: self.outbox.flush() and service.position_ns >= last_ns,
+            "the service has done everything",
+        )
+        self.collector.flush()
 
     def assert_exact(self) -> None:
         """Nothing lost, nothing twice, in order: in the archive and in what the handler was fed."""
@@ -192,10 +212,14 @@ class Pipeline:
         """Return all archived events of a kind."""
         return list(Archive(self.root).scan({kind: 0}, end_ns=TIME_MAX_NS))
 
-    def alerts(self) -> list[tuple[str, str]]:
-        """Return (rule, state) of the journalled alerts, in the order they were raised."""
-        found = sorted(self.archived(Alert), key=lambda event: event.seq)
-        return [(a.rule, a.state) for a in found if isinstance(a, Alert)]
+    def alerts(self, writer: str = "features") -> list[tuple[str, str]]:
+        """Return (rule, state) of the alerts that a service journalled, in order."""
+        folder = self.root / f"archive/journal/{writer}/alerts/underlying=control"
+        entries = [
+            e for path in sorted(folder.glob("*.journal")) for e in read_journal(path).entries
+        ]
+        alerts = [e.event for e in sorted(entries, key=lambda entry: entry.event.seq)]
+        return [(a.rule, a.state) for a in alerts if isinstance(a, Alert)]
 
     def archived_rows(self) -> list[Event]:
         """Return all rows that the service made."""
