@@ -10,16 +10,22 @@ SOURCES = sorted(p for top in ("libs", "services") for p in (ROOT / top).rglob("
 
 SHELLS = {
     "libs/common": {
-        "archive", "audit", "backoff", "batch", "bundle", "bus", "checkpoint", "context", "durable", "journal", "keys",
-        "memory_bus", "outbox", "reader", "replay", "sealing", "service", "settings",
-        "stream_writer", "telemetry", "web",
+        "archive", "audit", "backoff", "batch", "bundle", "checkpoint", "context", "durable",
+        "journal", "keys", "manifests", "memory_bus", "outbox", "reader", "redis_bus", "replay",
+        "sealing", "service", "settings", "sources", "stream_writer", "telemetry", "web",
     },
-    "services/collector": {"recording"},
-    "services/predictor": {"native"},
-    "services/trainer": {"shell", "publish", "parallel"},
+    "services/collector": {"metrics", "play", "publisher", "recording", "shell", "simulation"},
     "services/features": {"shell"},
+    "services/predictor": {
+        "app", "champion", "child", "metrics", "native", "pages", "shell", "verify",
+    },
+    "services/trainer": {
+        "announcer", "candidates", "census", "job", "live", "parallel", "past", "publish",
+        "serving", "shell",
+    },
     "services/trader": {"shell"},
-    "services/simulator": {"recording"},
+    "services/monitor": {"metrics", "probes", "records", "shell"},
+    "services/simulator": {"day", "recording"},
 }  # fmt: skip
 """Files that may touch the world; every file of services/console may. All others are pure."""
 

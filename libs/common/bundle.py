@@ -33,7 +33,7 @@ ID_LENGTH = 24
 """Hex digits of a bundle id (96 bits of SHA-256)."""
 
 FILE_BYTES_MAX = 2 * MODEL_BYTES_MAX
-"""No file of a bundle is near 100 MiB; the folder is writable by others, so no read is unbounded."""
+"""No file of a bundle is near 100 MiB; others may write the folder, so no read is unbounded."""
 
 MANIFEST_VERSION = 1
 FORMULA_FILE, CALIBRATION_FILE, TREES_FILE = "anchor.json", "calibration.json", "model.txt"

@@ -51,6 +51,10 @@ class BusForeignError(BusError):
     """A stream holds entries that this data folder never wrote."""
 
 
+class BusLostError(BusError):
+    """A stream that was there is gone: flushed, deleted, or another Redis."""
+
+
 class BundleError(HawkError):
     """A model bundle is damaged, unsigned, for another feature set or otherwise refused."""
 

@@ -19,7 +19,7 @@ from typing import Literal
 from libs.common.archive import Archive
 from libs.common.audit import append_audit
 from libs.common.bus import Bus
-from libs.common.checks import ArchiveError, BusError
+from libs.common.checks import ArchiveError, BusError, BusLostError
 from libs.common.events import Alert, DeadLetter, Event, ModelEvent, event_id
 from libs.common.outbox import Outbox
 from libs.common.settings import Settings
@@ -29,6 +29,12 @@ from libs.common.web import Web
 
 BUS = "bus"
 """The component of `/readyz` that an outage of the bus is named under."""
+
+BUS_DOWN, STREAM_FLUSHED = "bus_down", "stream_flushed"
+"""Alerts of an outage: Redis cannot be used; or it can, and has forgotten."""
+
+REASONS_TOLD_MAX = 10
+"""Different reasons logged of one outage: connection, loading, read-only and the like."""
 
 Severity = Literal["page", "warn", "info"]
 
@@ -104,8 +110,10 @@ class Alerts:
         self._writer = writer
         self._outbox = Outbox(root, bus, writer=writer, kind="alerts", underlying=CONTROL)
         self._firing: dict[tuple[str, str | None], Severity] = {}
+        self._last_ns = 0
         for entry in self._outbox.journalled():
             alert = entry.event
+            self._last_ns = max(self._last_ns, alert.ts_ns)
             if isinstance(alert, Alert):
                 self._keep(alert)
 
@@ -153,7 +161,8 @@ class Alerts:
         evidence: str,
         underlying: str | None,
     ) -> None:
-        ts_ns = self._clock.for_control()
+        # Never back: before the first event the clock is the archive's or our own.
+        ts_ns = self._last_ns = max(self._last_ns, self._clock.for_control())
         alert = Alert(
             ts_ns=ts_ns,
             id=event_id("Alert", self._writer, rule, underlying, state, ts_ns, time.time_ns()),
@@ -185,6 +194,8 @@ class Outage:
         self._lock = threading.RLock()
         self._health, self._alerts = health, alerts
         self._down: set[str] = set()
+        self._rule = BUS_DOWN
+        self._told: set[str] = set()
 
     def report(self, who: str, error: BusError | None) -> None:
         """Say that `who` met `error`, or (None) that it got through."""
@@ -194,14 +205,23 @@ class Outage:
                 self._down.add(who)
             else:
                 self._down.discard(who)
-            if error is not None and not was_down:
-                log().warning("bus.down", reason=str(error))
-                self._health.set(BUS, str(error))
-                self._alerts.fire("bus_down", evidence=str(error))
+            if error is not None:
+                self._tell(error, is_new=not was_down)
             elif was_down and not self._down:
                 log().info("bus.up")
+                self._told.clear()
                 self._health.set(BUS, None)
-                self._alerts.resolve("bus_down", evidence="the bus answers again")
+                self._alerts.resolve(self._rule, evidence="the bus answers again")
+
+    def _tell(self, error: BusError, *, is_new: bool) -> None:
+        """Show the reason of the day; log each once, and fire one alert for all of them."""
+        self._health.set(BUS, str(error))
+        if str(error) not in self._told and len(self._told) < REASONS_TOLD_MAX:
+            self._told.add(str(error))
+            log().warning("bus.down", reason=str(error))
+        if is_new:
+            self._rule = STREAM_FLUSHED if isinstance(error, BusLostError) else BUS_DOWN
+            self._alerts.fire(self._rule, evidence=str(error))
 
 
 @dataclass

@@ -76,10 +76,13 @@ def fields_of(event: Event) -> tuple[str | bytes, ...]:
     )
 
 
-def xadd_head(name: str, entries_max: int) -> str:
+def xadd_head(name: str, entries_max: int, *, must_exist: bool = False) -> str:
     """Return what all XADDs to one stream begin with."""
     limit = str(entries_max)
-    return f"*16\r\n$4\r\nXADD\r\n{_word(name)}$6\r\nMAXLEN\r\n$1\r\n~\r\n{_word(limit)}"
+    words, guard = (17, _word("NOMKSTREAM")) if must_exist else (16, "")
+    return (
+        f"*{words}\r\n$4\r\nXADD\r\n{_word(name)}{guard}$6\r\nMAXLEN\r\n$1\r\n~\r\n{_word(limit)}"
+    )
 
 
 def xadd(head: str, entry: Entry) -> bytes:

@@ -294,10 +294,9 @@ class Command(Event, frozen=True, kw_only=True):
 
 
 class DeadLetter(Event, frozen=True, kw_only=True):
-    """A stream entry that `group` gave up after too many attempts.
+    """A stream entry that `group` gave up; `event` is the id of its event, empty if unreadable.
 
-    `event` is the id of the event in it, empty where there was none to read. Replay honours it: the
-    handler of that group is not fed that event.
+    Replay honours it: the handler of that group is not fed that event.
     """
 
     stream: str
@@ -394,12 +393,3 @@ def set_seq(event: Event, seq: int) -> None:
 def order_key(event: Event) -> tuple[int, int, str]:
     """Order of events everywhere: time known, writer's counter, id."""
     return (event.ts_ns, event.seq, event.id)
-
-
-def is_two_sided(bids_e4: Sequence[int], asks_e4: Sequence[int]) -> bool:
-    """Tell whether a book has both sides.
-
-    >>> is_two_sided((4900,), ())
-    False
-    """
-    return bool(bids_e4) and bool(asks_e4)

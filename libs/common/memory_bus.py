@@ -19,7 +19,7 @@ from threading import Condition
 from typing import NamedTuple
 
 from libs.common.bus import Claimed, GroupFacts, Memory, StreamFacts
-from libs.common.checks import BusForeignError
+from libs.common.checks import BusForeignError, BusLostError
 from libs.common.entry_codec import (
     NO_ENTRY,
     Delivery,
@@ -108,10 +108,14 @@ class MemoryBus:
         self._streams: dict[str, _Stream] = {}
         self._changed = Condition()
 
-    def publish(self, name: str, entries: Sequence[Entry], *, entries_max: int) -> None:
+    def publish(
+        self, name: str, entries: Sequence[Entry], *, entries_max: int, must_exist: bool = False
+    ) -> None:
         """Add entries; a refused id that is there already is no fault."""
         refused: list[EntryId] = []
         with self._changed:
+            if must_exist and name not in self._streams:
+                raise BusLostError(f"stream {name} is gone from memory")
             stream = self._added_to(name, entries)
             for entry in entries:
                 entry_id = EntryId(entry.entry_ms, entry.event.seq)
@@ -156,8 +160,11 @@ class MemoryBus:
         found: list[tuple[EntryId, Fields | None]] = []
 
         def has_found() -> bool:
-            # The group is looked up at each look: the stream may have been removed meanwhile.
-            stream = self._streams.setdefault(name, _Stream())
+            # Looked up at each look: the stream may have been removed meanwhile, and it is its
+            # writer's to make, because that is how a writer notices.
+            if name not in self._streams:
+                return False
+            stream = self._streams[name]
             of_group = stream.groups.setdefault(group, _Group())
             now = _Pending(consumer, self._clock_s())
             if pending_after is None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from libs.common.backoff import Backoff
 from libs.common.bus import Bus
-from libs.common.checks import BusError, BusForeignError, BusFullError
+from libs.common.checks import BusError, BusForeignError, BusFullError, BusLostError
 from libs.common.entry_codec import NO_ENTRY, EntryId
 from libs.common.events import Event, Tick
 from libs.common.journal import Entry
@@ -28,6 +28,9 @@ from libs.common.telemetry import log
 
 FRESH_MAX = 20_000
 """Entries kept at hand between append and flush; a longer queue is read back from the journal."""
+
+LOOK_S = 2.0
+"""How often a writer that is in step asks whether its stream is still there."""
 
 IDS_READ = 2_000
 """Entries of a control stream read at a time to see which events it has."""
@@ -61,6 +64,8 @@ class Outbox:
         self.name = stream_name(kind, underlying)
         self.last_tick_ns = self._recover() if Tick in self._stream.types else -1
         self._fresh: list[Entry] = []
+        self._is_there = False  # the stream, as far as we know
+        self._look_at_s = 0.0
         self._is_known = False  # what the stream holds; asked anew after every failure
         self._was_in_step = False
         self._retry_at_s = 0.0
@@ -113,12 +118,18 @@ class Outbox:
 
         Raises `BusForeignError` at the first contact with a stream of another data folder.
         """
-        if self.is_in_step():
-            return True
         if time.monotonic() < self._retry_at_s:
             return False
         try:
+            if self.is_in_step():
+                self._look()
+                return True
             self._send()
+        except BusLostError as error:
+            self._is_known = self._is_there = False
+            self._fresh.clear()
+            self._report(error)
+            return self.flush()
         except BusForeignError as error:
             if not self._was_in_step:
                 raise
@@ -148,13 +159,24 @@ class Outbox:
         if self._is_known and self._stream.is_control:
             self._bus.post(self.name, [e.event for e in self._fresh], entries_max=limit)
         elif self._is_known:
-            self._bus.publish(self.name, self._fresh, entries_max=limit)
+            self._bus.publish(self.name, self._fresh, entries_max=limit, must_exist=self._is_there)
         elif self._stream.is_control:
             self._post_missing(limit)
         else:
             self._publish_missing(limit)
+        self._is_there = self._is_there or bool(self._fresh)
         self._fresh.clear()
         self._is_known = True
+
+    def _look(self) -> None:
+        """Look now and then whether the stream is still there: silence would not tell."""
+        if self._is_there and time.monotonic() >= self._look_at_s:
+            self._look_at_s = time.monotonic() + LOOK_S
+            if self._bus.last_id(self.name) == NO_ENTRY:
+                raise BusLostError(
+                    f"stream {self.name} is gone from the bus (flushed or deleted): "
+                    "it is written anew from the journal"
+                )
 
     def _publish_missing(self, limit: int) -> None:
         """Publish what the journal holds behind the stream's last id."""
@@ -165,6 +187,7 @@ class Outbox:
             last = NO_ENTRY
         missing = [e for e in entries if EntryId(e.entry_ms, e.event.seq) > last][-limit:]
         self._bus.publish(self.name, missing, entries_max=limit)
+        self._is_there = last != NO_ENTRY or bool(missing)
         if missing and self._was_in_step:
             log().info("stream.republished", stream=self.name, entries=len(missing))
 
@@ -219,9 +242,10 @@ class Outbox:
         return False
 
     def _make_room(self) -> None:
-        """Trim to half: a full Redis refuses even an XADD that would trim."""
+        """Trim to half of what it is: a full Redis refuses even an XADD that would trim."""
         try:
-            cut = self._bus.trim(self.name, entries_max=self._stream.entries_max // 2)
+            facts = self._bus.facts(self.name)
+            cut = self._bus.trim(self.name, entries_max=facts.length // 2) if facts else 0
         except BusError:
             return  # the next try of flush will say what is wrong now
         log().warning("stream.trimmed", stream=self.name, entries=cut, reason="Redis is full")

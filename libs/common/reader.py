@@ -49,10 +49,11 @@ class OrderedReader:
         self._name = stream_name(kind, underlying)
         self._place = Place(context.root, self._stream, underlying)
         # Read first: an hour that is sealed while it is read must not count as seen.
-        self._seq = self._place.sealed_seq()
+        self._seq = self._place.seq_upto(after_ns)
         self._tick_ns = after_ns
         self._archived: Iterator[Event] | None = self._place.behind(after_ns)
-        self._has_pending = True
+        # Own pending entries are read first: after a start, and after an answer may have been lost.
+        self._pending_after: EntryId | None = NO_ENTRY
         self._to_ack: list[EntryId] = []
         self._backoff = Backoff()
         self._who = f"read {kind} {underlying}"
@@ -67,10 +68,9 @@ class OrderedReader:
             # Everything that was journalled has been seen; the stream is believed from here on.
             self._archived = None
         try:
-            if self._has_pending:
-                self._drop_pending()
-            deliveries = self._read_new(count, block_s)
+            deliveries = self._deliveries(count, block_s)
         except BusError as error:
+            self._pending_after = NO_ENTRY
             self._context.outage.report(self._who, error)
             self._context.stop.wait(self._backoff.next_s())
             return []
@@ -103,33 +103,30 @@ class OrderedReader:
                     self._tick_ns = event.ts_ns
         return kept
 
-    def _read_new(self, count: int, block_s: float) -> list[Delivery]:
+    def _deliveries(self, count: int, block_s: float) -> list[Delivery]:
+        found: list[Delivery] = []
+        if self._pending_after is not None:
+            found = self._read(count, 0.0, self._pending_after)
+            self._pending_after = found[-1].entry_id if found else None
+        return found or self._read(count, block_s, None)
+
+    def _read(self, count: int, block_s: float, pending_after: EntryId | None) -> list[Delivery]:
         return self._context.bus.read(
-            self._name, group=self._group, consumer=self._group, count=count, block_s=block_s
-        )
-
-    def _drop_pending(self) -> None:
-        """Acknowledge what was delivered before a restart: all of it is behind us by now.
-
-        It was journalled before it was published, and the archive has just been read to its end.
-        """
-        after = NO_ENTRY
-        while found := self._context.bus.read(
             self._name,
             group=self._group,
             consumer=self._group,
-            count=COUNT,
-            block_s=0,
-            pending_after=after,
-        ):
-            after = found[-1].entry_id
-            self._context.bus.ack(self._name, group=self._group, ids=[d.entry_id for d in found])
-        self._has_pending = False
+            count=count,
+            block_s=block_s,
+            pending_after=pending_after,
+        )
 
     def _in_order(self, deliveries: Sequence[Delivery]) -> list[Event]:
         events: list[Event] = []
         refilled = 0
+        known = set(self._to_ack)
         for entry_id, event, fault in deliveries:
+            if entry_id in known:
+                continue  # read before, and the acknowledgement was lost
             self._to_ack.append(entry_id)
             seq = entry_id.seq
             if event is not None and seq == self._seq + 1:
@@ -155,7 +152,9 @@ class OrderedReader:
             self._give_up(entry_id, "its number was never given by the stream's writer")
             return []
         before = self._seq
-        found = list(self._place.between(before, entry_id.seq))
+        found = list(self._place.between(before, entry_id.seq + 1))
+        if found and found[-1].seq == entry_id.seq:
+            event = found.pop()  # the archive's word, should the stream's be forged
         self._seq = entry_id.seq
         lost = self._place.lost(before, entry_id.seq, found)
         if lost:
@@ -199,6 +198,13 @@ class Place:
     def sealed_seq(self) -> int:
         """Return the last number given in hours that are sealed."""
         return read_counter(self._counter).seq
+
+    def seq_upto(self, ts_ns: int) -> int:
+        """Return the last number given at or before `ts_ns`, as far as journals tell."""
+        sealed = self.sealed_seq()
+        journals = [self._journalled(path, is_last=False) for path in self._journals()]
+        seqs = [e.seq for events in journals for e in events or () if e.ts_ns <= ts_ns]
+        return max([sealed, *seqs])
 
     def written_seq(self) -> int:
         """Return the last number given."""

@@ -27,12 +27,12 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from libs.common import durable
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
-from libs.common.bus import connect
 from libs.common.checks import ConfigError, HawkError, check
 from libs.common.context import Context
 from libs.common.events import DeadLetter, Event, ModelEvent, Tick
 from libs.common.handler import Handler
 from libs.common.reader import BLOCK_S, OrderedReader
+from libs.common.redis_bus import connect
 from libs.common.settings import Settings, load_settings
 from libs.common.stream_writer import counter_path, read_counter
 from libs.common.streams import SERVICES, stream, stream_name

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from libs.common import bus
 from libs.common.checks import UnavailableError
+from libs.common.redis_bus import connect
 from libs.common.service import redis_password
 from libs.common.settings import Settings
 from services.console.running import Running, running_on
@@ -30,7 +31,7 @@ def find_bus(root: Path, settings: Settings) -> Place:
     url = settings.redis_url or (running.redis_url if running else None)
     if url is None:
         return Place(None, running)
-    found = bus.connect(url, password=redis_password(settings), timeout_s=REPLY_S_MAX)
+    found = connect(url, password=redis_password(settings), timeout_s=REPLY_S_MAX)
     found.ping()
     return Place(found, running)
 

@@ -7,8 +7,9 @@ same rules, and stopped last, so that services can still publish what they drain
 import time
 from pathlib import Path
 
-from libs.common.bus import Bus, connect
+from libs.common.bus import Bus
 from libs.common.checks import BusError, UnavailableError
+from libs.common.redis_bus import connect
 from libs.common.service import redis_password
 from libs.common.settings import Settings
 from libs.common.streams import SERVICES
@@ -62,6 +63,10 @@ class Fleet:
     def step(self, now_s: float) -> None:
         """Notice deaths, and start what is due."""
         self._supervisor.step(now_s)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of what runs now, in the order of their start."""
+        return self._supervisor.pids()
 
     def is_done(self, name: str) -> bool:
         """Tell whether a service that may end well has ended well."""

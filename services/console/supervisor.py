@@ -173,7 +173,7 @@ class Supervisor:
 
     def _end(self, life: _Life, number: int) -> None:
         if life.running is not None:
-            life.running.send_signal(number)
+            _send(life.running, number)
             _has_exited(life.running, waits=True)
             _reap(life.running)
             life.running = None
@@ -183,6 +183,11 @@ def _has_exited(running: "subprocess.Popen[bytes]", *, waits: bool = False) -> b
     """Tell whether a child is a zombie; it stays one, so that its pid still is its group's."""
     options = os.WEXITED | os.WNOWAIT | (0 if waits else os.WNOHANG)
     return os.waitid(os.P_PID, running.pid, options) is not None
+
+
+def _send(running: "subprocess.Popen[bytes]", number: int) -> None:
+    """Signal a child; `Popen.send_signal` would reap one that has just ended, behind our back."""
+    os.kill(running.pid, number)
 
 
 def _reap(running: "subprocess.Popen[bytes]") -> int:

@@ -33,7 +33,7 @@ from libs.common.checks import ConfigError, HawkError, UnavailableError, UsageEr
 from libs.common.events import Forecast, Order, QuoteSnapshot, SpotSnapshot
 from libs.common.service import PORT_OFFSETS
 from libs.common.settings import Settings
-from libs.common.sources import parse_source
+from libs.common.sources import Source, parse_source
 from libs.common.streams import SERVICES
 from libs.common.telemetry import log
 from services.console import commanding, listing, positions, running
@@ -49,6 +49,8 @@ LOOK_S = 0.2
 
 PLAYED_OUT_LOOK_S = 0.5
 WAITING_LOG_S = 30.0
+
+RECORDING_FILES = ("markets.parquet", "quotes.parquet", "spot.parquet")
 
 BusKind = Literal["redis", "memory"]
 
@@ -94,7 +96,7 @@ def run_up(request: UpRequest, settings: Settings) -> dict[str, Any]:
     Raises `HawkError` for what can never work, with the exit code of its kind.
     """
     root = request.root
-    parse_source(request.source)
+    _require_source(parse_source(request.source))
     with running.only_one(root), _stop_sign() as stop:
         before = Archive(root).span_ns()
         keeper, state = _keeper(request, settings)
@@ -195,6 +197,18 @@ def _stop_sign() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _require_source(source: Source) -> None:
+    """Raise `UnavailableError` for a recording that is not there: waiting does not bring it."""
+    if source.directory is None:
+        return
+    for path in [source.directory / name for name in RECORDING_FILES]:
+        if not path.is_file():
+            raise UnavailableError(
+                f"cannot read {path}: no such file; a recording is a folder with "
+                f"{', '.join(RECORDING_FILES)}"
+            )
 
 
 def _require_free(host: str, ports: list[int]) -> None:

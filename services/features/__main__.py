@@ -44,8 +44,7 @@ def write_rows(root: Path, path: Path, *, end_ns: int) -> int:
     markets, spot, quotes = (
         archive.table(kind, end_ns=end_ns) for kind in (Market, SpotSnapshot, QuoteSnapshot)
     )
-    # One chunk with one dictionary each: an Arrow file cannot change a dictionary on the way.
-    rows = build_rows(markets, spot, quotes).unify_dictionaries().combine_chunks()
+    rows = build_rows(markets, spot, quotes)
 
     def fill(temporary: Path) -> None:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:

@@ -72,8 +72,6 @@ class Records:
             return [Claim(SILENT_SWAP, True, str(error))]
         if self._is_due("files", now_s, VERIFY_S, is_new=is_new):
             self._files = self._files_fault(current)
-        if is_new:
-            self._read_s.pop("events", None)  # read again at the next look, with its audit line
         fault = self._pointer.confirmed(pointer_fault(current, self._events, self._chained))
         serving = current.bundle if current else bundle.BASE
         return _claims(SILENT_SWAP, self._files or fault, self._pointer, f"{serving} is recorded")

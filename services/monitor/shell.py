@@ -74,9 +74,8 @@ class Monitor:
         self._due_s: dict[str, float] = {}
 
     def start(self, now_s: float) -> None:
-        """Read what the archive knows of before."""
+        """Read what was given up lately; recorded swaps are read when a forecast asks for them."""
         try:
-            self._swaps.note(model_events(self._root))
             hour_ago_ns = max(0, self._context.clock.for_control() - HOUR_NS)
             found = Archive(self._root).scan({DeadLetter: hour_ago_ns}, end_ns=TIME_MAX_NS)
             for letter in found:

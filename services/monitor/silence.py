@@ -39,7 +39,7 @@ def quiet_s_max(source: Source) -> float | None:
 
 
 BEGIN_S_MIN = 60.0
-"""Before the first movement that we see: a source needs time to begin (a simulated day is drawn)."""
+"""Before the first movement that we see: a source needs time to begin (a day is drawn)."""
 
 
 class FeedWatch:

@@ -50,7 +50,11 @@ KEY_CHARACTERS_MIN = 16
 
 _KEY_HEADER, _TYPE_HEADER, _LENGTH_HEADER = b"x-api-key", b"content-type", b"content-length"
 _JSON = b"application/json"
+
+# Whoever is refused before the body was read has the connection closed, not the body read.
 _CLOSE = ((b"connection", b"close"),)
+_ALLOW_POST = ((b"allow", b"POST"), *_CLOSE)
+
 _STATUS_CLASSES = {n: metrics.REQUESTS.labels(f"{n}xx") for n in (2, 3, 4, 5)}
 
 
@@ -90,7 +94,8 @@ class Api:
         headers = dict(scope["headers"])
         if self._key_hash is not None and not self._has_key(headers):
             _STATUS_CLASSES[4].inc()
-            await problem(send, 401, "the header X-API-Key does not hold this server's key")
+            detail = "the header X-API-Key does not hold this server's key"
+            await problem(send, 401, detail, headers=_CLOSE)
         elif scope["path"] == FORECAST_PATH:
             await self._forecast(scope, receive, send, headers=headers)
             metrics.REQUEST_SECONDS.observe(time.perf_counter() - began_s)
@@ -107,7 +112,7 @@ class Api:
     ) -> None:
         try:
             if scope["method"] != "POST":
-                raise _Refused(405, "forecasts are asked with POST", headers=((b"allow", b"POST"),))
+                raise _Refused(405, "forecasts are asked with POST", headers=_ALLOW_POST)
             _require_json(headers)
             content = await _body(headers, receive)
             if content is None:

@@ -269,12 +269,17 @@ class BusContract:
         assert len({id(event) for event in found}) == 3
 
     def test_a_waiting_reader_is_woken_by_a_publish(self, bus: Bus) -> None:
-        got = self._read_waiting(bus, lambda: bus.publish(NAME, entries(1), entries_max=ROOMY))
-        assert numbers_of(got) == [1]
+        bus.publish(NAME, entries(1), entries_max=ROOMY)
+        got = self._read_waiting(bus, lambda: bus.publish(NAME, entries(2), entries_max=ROOMY))
+        assert numbers_of(got) == [2]
+
+    def test_a_reader_of_a_stream_to_come_gets_its_first_entry(self, bus: Bus) -> None:
+        got = self._read_in_thread(bus)
+        bus.publish(NAME, entries(1), entries_max=ROOMY)
+        assert numbers_of(got()) == [1]
 
     def test_a_waiting_reader_outlives_a_removal(self, bus: Bus) -> None:
         bus.publish(NAME, entries(1), entries_max=ROOMY)
-        read(bus)
 
         def begin_again() -> None:
             bus.remove(NAME)
@@ -321,6 +326,14 @@ class BusContract:
     def _read_waiting(self, bus: Bus, act: Callable[[], None]) -> list[Delivery]:
         """Let `act` happen while a thread waits for entries; return what that got."""
         read(bus)
+        got = self._read_in_thread(bus)
+        wait_until(lambda: self.is_waiting(bus), "the reader waits")
+        act()
+        return got()
+
+    @staticmethod
+    def _read_in_thread(bus: Bus) -> Callable[[], list[Delivery]]:
+        """Let a thread read until it gets something; the answer waits for it."""
         got: list[Delivery] = []
 
         def wait() -> None:
@@ -329,8 +342,10 @@ class BusContract:
 
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
-        wait_until(lambda: self.is_waiting(bus), "the reader waits")
-        act()
-        thread.join(LONG_S / 2)
-        assert not thread.is_alive()
-        return got
+
+        def answer() -> list[Delivery]:
+            thread.join(LONG_S / 2)
+            assert not thread.is_alive()
+            return got
+
+        return answer

@@ -1,5 +1,6 @@
 """Bundles: what is not exactly what the trainer signed is refused, with the reason."""
 
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,29 @@ def test_an_absent_bundle_says_what_there_is(tmp_path: Path) -> None:
     known = publish(tmp_path)
     with pytest.raises(BundleError, match=known):
         bundle.load_bundle(tmp_path, "0" * 24)
+
+
+def test_what_is_no_file_in_a_files_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    bundle_id = publish(tmp_path)
+    for name in (bundle.FORMULA_FILE, "manifest.sig", "manifest.json"):
+        path = bundle.models_folder(tmp_path) / bundle_id / name
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(BundleError, match="it is no file"):
+            bundle.load_bundle(tmp_path, bundle_id)
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(BundleError, match="cannot read"):
+            bundle.load_bundle(tmp_path, bundle_id)
+
+
+def test_a_file_that_is_too_long_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle_id = publish(tmp_path)
+    monkeypatch.setattr(bundle, "FILE_BYTES_MAX", 100)
+    with pytest.raises(BundleError, match="is above 100 bytes"):
+        bundle.load_bundle(tmp_path, bundle_id)
 
 
 def test_no_key_no_bundle(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from libs.common.bus import SOCKET_TIMEOUT_S, Bus, connect
+from libs.common.bus import Bus
 from libs.common.checks import BusError, BusForeignError, BusFullError
 from libs.common.entry_codec import EntryId
+from libs.common.redis_bus import SOCKET_TIMEOUT_S, connect
 from tests.common.bus_contract import (
     CONTROL_NAME,
     NAME,
@@ -294,16 +295,18 @@ def test_a_pipeline_of_many_is_in_order_and_complete(bus: Bus, server: RedisServ
 def test_a_quiet_stream_is_not_taken_for_a_dead_server(server: RedisServer) -> None:
     server.config(slowlog_log_slower_than=0)
     for timeout_s in (SHORT_S, SOCKET_TIMEOUT_S):
-        server.raw("SLOWLOG", "RESET")
         bus = connect(server.url, timeout_s=timeout_s)
+        bus.publish(NAME, entries(1), entries_max=ROOMY)
+        read(bus)
+        server.raw("SLOWLOG", "RESET")
         reading = threading.Thread(target=bus.read, args=(NAME,), kwargs=ENDLESS, daemon=True)
         reading.start()
         wait_until(lambda: server.facts("clients")["blocked_clients"], "the read waits")
-        asked = [entry[3] for entry in server.raw("SLOWLOG", "GET", 9)]
+        connect(server.url).publish(NAME, entries(2), entries_max=ROOMY)
+        reading.join()
+        asked = [entry[3] for entry in server.raw("SLOWLOG", "GET", 128)]
         [words] = [words for words in asked if b"BLOCK" in words]
         assert int(words[words.index(b"BLOCK") + 1]) < timeout_s * 1000
-        connect(server.url).publish(NAME, entries(1), entries_max=ROOMY)
-        reading.join()
         server.flush()
 
 

@@ -96,10 +96,5 @@ def test_import_numbers_kinds_of_one_instant_in_this_order() -> None:
     assert places == sorted(places)
 
 
-def test_a_book_with_one_side_is_not_two_sided() -> None:
-    assert events.is_two_sided((4900,), (5100,))
-    assert not events.is_two_sided((), (5100,))
-
-
 def test_a_tick_carries_its_underlying() -> None:
     assert tick(0).underlying == "BTC-USD"

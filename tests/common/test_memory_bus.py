@@ -8,12 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from libs.common.bus import Bus, Claimed, RedisBus, connect
+from libs.common.bus import Bus, Claimed
 from libs.common.checks import BusError
 from libs.common.entry_codec import NO_ENTRY, EntryId
 from libs.common.events import set_seq
 from libs.common.journal import Entry
 from libs.common.memory_bus import TRIM_ENTRIES, MemoryBus
+from libs.common.redis_bus import RedisBus, connect
 from tests.common.bus_contract import (
     NAME,
     ROOMY,

@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from libs.common.bus import Bus, connect
+from libs.common.bus import Bus
 from libs.common.checks import UnavailableError
 from libs.common.events import Event
 from libs.common.memory_bus import MemoryBus
 from libs.common.outbox import Outbox
+from libs.common.redis_bus import connect
 from libs.common.settings import Settings
 from libs.common.streams import stream
 from libs.common.web import Web

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.bus import connect
 from libs.common.checks import UnavailableError
+from libs.common.redis_bus import connect
 from services.console.own_redis import OwnRedis, own_redis
 from services.console.supervisor import Supervisor
 from tests.redis_server import needs_redis, wait_until

@@ -154,6 +154,12 @@ def test_drain_asks_and_waits(supervisor: Supervisor, mouth: Mouth) -> None:
     assert supervisor.pids() == {}
 
 
+def test_drain_takes_a_child_that_has_just_died(supervisor: Supervisor) -> None:
+    exits(supervisor, 7)
+    assert supervisor.drain(within_s=WAIT_S)
+    assert supervisor.pids() == {}
+
+
 def test_drain_kills_who_does_not_listen_and_says_so(
     supervisor: Supervisor, capfd: pytest.CaptureFixture[str], mouth: Mouth
 ) -> None:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.common.bus import Bus, connect
+from libs.common.bus import Bus
 from libs.common.checks import UsageError
 from libs.common.events import Event
 from libs.common.memory_bus import MemoryBus
 from libs.common.outbox import Outbox
+from libs.common.redis_bus import connect
 from libs.common.streams import CONTROL, STREAMS, stream
 from services.console.tailing import (
     JournalFollower,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from libs.common import audit, bundle, keys
-from libs.common.streams import stream_name
+from libs.common.streams import CONTROL, stream_name
 from services.monitor.claims import RULES
 from services.monitor.presence import LETTER_S, MISSES_MAX
 from services.monitor.records import VERIFY_S
@@ -167,6 +167,16 @@ def test_a_swap_that_is_recorded_and_not_in_the_stream_yet_is_no_fault(scene: Sc
     scene.models.flush = flush  # type: ignore[method-assign]
 
 
+def test_a_monitor_that_starts_late_knows_the_swaps_from_the_archive(scene: Scene) -> None:
+    scene.instants(3)
+    scene.activate(0.3)
+    scene.instants(3)
+    scene.bus.remove(stream_name("models", CONTROL))
+    scene.start()
+    scene.instants(3)
+    assert scene.alerts() == []
+
+
 def test_damaged_files_of_the_bundle_that_serves_are_a_silent_swap(scene: Scene) -> None:
     scene.instants(3)
     path = scene.root / "models" / scene.serving / bundle.FORMULA_FILE
@@ -186,6 +196,7 @@ def test_a_bus_that_is_away_is_one_alert_and_no_silent_feed(scene: Scene) -> Non
     scene.quiet(5 * INTERVALS_MAX * INTERVAL_S)
     scene.bus.is_down = False
     scene.context.flush()
+    scene.quiet(INTERVAL_S)  # the collector is not back yet
     scene.instants(2)
     scene.context.flush()
     assert scene.alerts() == [("bus_down", "firing"), ("bus_down", "resolved")]

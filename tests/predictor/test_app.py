@@ -147,6 +147,21 @@ def test_what_is_not_called_json_is_refused(kind: str) -> None:
     assert forecast(api(), headers=[]).status == 415
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("PUT", [JSON, ("x-api-key", KEY)], 405),
+        ("POST", [("x-api-key", KEY)], 415),
+        ("POST", [JSON], 401),
+    ],
+)
+def test_who_is_refused_unread_is_hung_up_on(
+    method: str, headers: list[tuple[str, str]], status: int
+) -> None:
+    reply = ask(api(key=KEY), method, "/v1/forecast", headers=headers, pieces=())
+    assert (reply.status, reply.headers["connection"]) == (status, "close")
+
+
 def test_json_with_a_charset_is_json() -> None:
     kind = "Application/JSON; charset=utf-8"
     assert forecast(api(), headers=[("content-type", kind)]).status == 200

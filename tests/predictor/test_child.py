@@ -1,5 +1,6 @@
 """The checking child: it answers what it is asked, and leaves nothing behind."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from libs.common.feature_set import FEATURE_NAMES
 from libs.common.trees import served_text
 from services.predictor.child import LENGTH, READY
 from services.predictor.probe import Answered, Reply, Task
+from tests.common.mutations import mutate
 from tests.predictor import models
 from tests.redis_server import wait_until
+
+MUTANTS = 25
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -102,6 +106,21 @@ def test_a_frame_that_is_no_task_is_a_fault_and_no_death(child: Child, content: 
     reply = child.ask(content)
     assert reply.status == 0
     assert msgspec.msgpack.decode(reply.content, type=Answered).fault
+
+
+def test_whatever_was_done_to_a_model_there_is_a_reply(child: Child) -> None:
+    chance = random.Random(11)
+    ends = set()
+    for _ in range(MUTANTS):
+        text = served_or_whole(mutate(models.trees(3), chance))
+        ends.add(child.ask(task(text, cpu_s=1)).status & 0x7F)
+    assert signal.SIGABRT in ends
+    assert 0 in ends
+    assert child.ask(task(models.trees(3))).status == 0
+
+
+def served_or_whole(text: str) -> str:
+    return text if "\n\nend of trees\n" in text else text + "\n\nend of trees\n"
 
 
 def test_it_ends_with_its_stdin() -> None:

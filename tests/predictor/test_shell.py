@@ -18,11 +18,11 @@ import pytest
 
 from libs.common import bundle
 from libs.common.audit import AUDIT_FILE
-from libs.common.bus import RedisBus, connect
 from libs.common.checks import ConfigError
 from libs.common.events import Alert, FeatureRow, Tick, body
 from libs.common.memory_bus import MemoryBus
 from libs.common.outbox import Outbox
+from libs.common.redis_bus import RedisBus, connect
 from services.predictor import shell
 from services.predictor.slot import Slot
 from services.predictor.swaps import recorded_swaps

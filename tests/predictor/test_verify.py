@@ -134,12 +134,28 @@ def test_a_bundle_that_needs_too_much_memory_is_refused() -> None:
         own.close()
 
 
-def test_a_child_that_does_not_answer_in_time_is_ended() -> None:
+def test_a_child_that_does_not_answer_in_time_is_ended_with_what_it_forked() -> None:
     before = children()
-    own = Verifier(Path("nowhere"), limits=Limits(wall_s=0.3, cpu_s=60))
-    with pytest.raises(BundleError, match=r"hangs: .* did not answer within 0.3 s"):
+    own = Verifier(Path("nowhere"), limits=Limits(wall_s=0.5, cpu_s=60))
+    ask(own, sound())
+    (child,) = children() - before
+    with pytest.raises(BundleError, match=r"hangs: .* did not answer within 0.5 s"):
         ask(own, with_text(models.looping(models.trees(3))))
     assert children() == before
+    wait_until(lambda: not in_group(child), "what it forked is gone too", seconds=5)
+
+
+def in_group(leader: int) -> list[int]:
+    """Return the processes of a group that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(group) == leader and state != "Z":
+            found.append(int(path.parent.name))
+    return found
 
 
 def test_no_child_no_verdict() -> None:

@@ -249,14 +249,14 @@ def test_in_one_process_with_a_swap_live_equals_replay(
 def test_every_service_killed_twice_and_a_swap_live_equals_replay(
     start: Any, root: Path, expected: list[bytes], server: RedisServer
 ) -> None:
-    run = start("100", redis_url=server.url)
-    run.reaches(50)
-    for round_ in (1, 2):
-        for service in SERVICES:
-            run.kill(service)
-            run.reaches(run.forecasts() + 10)
-        if round_ == 1:
-            second = activate(root, gap=0.9, ts_ns=2)
+    run = start("45", redis_url=server.url)
+    run.reaches(30)
+    for service in SERVICES:
+        run.kill(service)
+    run.reaches(run.forecasts() + 30)
+    second = activate(root, gap=0.9, ts_ns=2)
+    for service in SERVICES:
+        run.kill(service)
     run.end()
     assert snapshots(root) == expected
     assert second in swaps(root)

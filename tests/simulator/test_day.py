@@ -15,7 +15,8 @@ from services.simulator.day import STATES_KEPT, write_day
 from services.simulator.recording import ALL, FILES, Setup, write_simulation
 
 DAYS = 3
-SETUP = Setup(days=DAYS, seed=11, interval_s=60, edge=1.0, underlyings=ALL[:2])
+# An odd interval has a price at every second, so also one that becomes known behind midnight.
+SETUP = Setup(days=DAYS, seed=11, interval_s=75, edge=1.0, underlyings=ALL[:2])
 DAY_NS = 86_400 * 10**9
 
 
@@ -71,7 +72,7 @@ def test_a_state_that_is_damaged_or_another_s_is_not_used(
     tmp_path: Path, whole: Path, damage: str
 ) -> None:
     states = tmp_path / "states"
-    other = Setup(days=1, seed=12, interval_s=60, underlyings=ALL[:2])
+    other = Setup(days=1, seed=12, interval_s=75, underlyings=ALL[:2])
     write_day(tmp_path / "d2", other if damage == "another seed" else SETUP, 2, states=states)
     path = states / "day-0002.npz"
     if damage == "truncated":
@@ -132,7 +133,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_writes_a_day_and_says_its_counts(tmp_path: Path, whole: Path) -> None:
     place = ["--out", str(tmp_path / "d2"), "--states", str(tmp_path / "states")]
-    setup = ["--seed", "11", "--edge", "1.0", "--interval-s", "60", "--underlyings", "2"]
+    setup = ["--seed", "11", "--edge", "1.0", "--interval-s", "75", "--underlyings", "2"]
     done = run(*place, "--day", "2", *setup)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["quotes"] == len(read(tmp_path / "d2", "quotes.parquet"))

@@ -219,6 +219,16 @@ def test_activation_and_rollback_by_command_are_done_and_posted(
     assert publish.activations(own.root)[0].reason.endswith("command of ann")
 
 
+def test_a_restart_does_not_repeat_an_order(scene: Callable[..., Scene]) -> None:
+    own = scene(1)
+    order(own.bus, "activate", "base")
+    own.step()
+    again = Trainer(own.context, own._start)
+    again.start()
+    again.step(own.now_s + 1)
+    assert len(publish.activations(own.root)) == 1
+
+
 @pytest.mark.parametrize("argument", [None, "BUNDLE", "BUNDLE please", "base now override"])
 def test_an_order_that_cannot_be_is_refused_with_an_alert(
     scene: Callable[..., Scene], argument: str | None

@@ -1,14 +1,14 @@
 """Publication: what serves, why, and that a kill between two steps is completed, not repeated."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from libs.common import audit, bundle, durable, keys
 from libs.common.bundle import Manifest, formula_files
-from libs.common.checks import BundleError
+from libs.common.checks import BundleError, UnavailableError
 from libs.common.model import Formula
 from services.trainer import publish
 from services.trainer.publish import Change
@@ -131,3 +131,31 @@ def test_killed_at_any_step_an_activation_is_whole_or_completed(
         history = publish.activations(root)
         assert (history[-1].bundle, history[-1].generation) == (current.bundle, current.generation)
         assert audit.verify_chain(root) == len(publish.model_events(root))
+
+
+def test_a_publisher_waits_for_another_that_is_soon_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ExitStack()
+    other.enter_context(durable.writer_lock(tmp_path, publish.WRITER))
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        other.close()
+
+    monkeypatch.setattr(publish.time, "sleep", sleep)
+    with publish.publishing(tmp_path):
+        assert len(waited) == 1
+
+
+def test_a_publisher_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "LOCK_S_MAX", 0.0)
+    with (
+        durable.writer_lock(tmp_path, publish.WRITER),
+        pytest.raises(UnavailableError, match="another process is writing as trainer"),
+        publish.publishing(tmp_path),
+    ):
+        pass
