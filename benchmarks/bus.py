@@ -12,6 +12,7 @@ cores, so with other work beside them only the ratios mean something.
 """
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from itertools import chain, pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -58,6 +60,8 @@ Latencies = list[float]
 
 def main() -> None:
     """Print the bars."""
+    # Leave no server behind when the run is cut short.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with redis_server() as server:
         facts = {"redis": server.facts("server")["redis_version"], "redis_py": version("redis")}
         bars = [
@@ -81,7 +85,7 @@ def snapshots(count: int) -> list[QuoteSnapshot]:
 
 
 def producer_bar(server: RedisServer) -> dict[str, Any]:
-    """Publish ENTRIES; redis-benchmark sends as many of the same size, PIPELINE_ENTRIES_MAX deep."""
+    """Publish ENTRIES; redis-benchmark sends as many of the same size, as deep a pipeline."""
     bus = connect(server.url)
     entries = [peers.entry(event) for event in snapshots(ENTRIES)]
     words = [w if isinstance(w, str) else w.decode() for w in fields_of(entries[0].event)]
@@ -311,7 +315,7 @@ def relays(server: RedisServer) -> Iterator[str]:
     """Run the bare relays; the value is the stream to write to."""
     names = bare_streams()
     running = []
-    for source, sink in zip(names[:-1], names[1:], strict=True):
+    for source, sink in pairwise(names):
         ours, theirs = spawn.Pipe()
         arguments = (str(server.socket), source, sink, theirs)
         running.append(spawn.Process(target=peers.relay_bare, args=arguments, daemon=True))
@@ -440,8 +444,8 @@ def latency_bar(
         limit=limit,
         n=sum(map(len, ours)),
         rounds=len(ours),
-        milliseconds=percentiles(sum(ours, [])),
-        bare_milliseconds=percentiles(sum(theirs, [])),
+        milliseconds=percentiles([*chain(*ours)]),
+        bare_milliseconds=percentiles([*chain(*theirs)]),
         **facts,
     )
 

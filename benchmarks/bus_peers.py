@@ -125,7 +125,11 @@ def relay_bare(socket: str, source: str, sink: str, pipe: Connection) -> None:
     client = bare(socket)
     client.xgroup_create(source, GROUP, id="0", mkstream=True)
     pipe.send("ready")
+    number = 0
     while True:
         events = bare_read(client, source, block_ms=int(BLOCK_S * 1000))
+        for event in events:
+            number += 1
+            set_seq(event, number)
         if events:
             bare_add(client, sink, events)

@@ -42,7 +42,7 @@ def demo(
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate, import, train, gate, replay a further day, retrain: the loop, in three minutes."""
+    """Simulate, import, train, gate, replay a day, its last hour live: the loop, in minutes."""
     from services.console.demo import run_demo
 
     run_demo(data, _settings(), as_json=as_json)

@@ -103,7 +103,7 @@ class Supervisor:
         for life in chosen:
             life.is_done = True
             if life.running is not None:
-                life.running.send_signal(signal.SIGTERM)
+                _send(life.running, signal.SIGTERM)
         deadline_s = time.monotonic() + within_s
         left = [life for life in chosen if life.running is not None]
         while left and time.monotonic() < deadline_s:

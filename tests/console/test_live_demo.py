@@ -8,7 +8,7 @@ import pytest
 
 from libs.common import bundle, keys
 from libs.common.checks import UnavailableError
-from libs.common.events import Event, Forecast, ModelEvent
+from libs.common.events import Event, Forecast, ModelEvent, event_id
 from libs.common.settings import Settings
 from libs.common.stream_writer import StreamWriter
 from services.collector.recording import import_recording
@@ -59,9 +59,13 @@ def write(root: Path, kind: str, events: list[Event]) -> None:
 def forecasts(*told: tuple[int, str, str]) -> list[Event]:
     return [
         msgspec.structs.replace(
-            BASE, ts_ns=T0_NS + second * 10**9, id=f"{number:016x}", market=market, bundle=by
+            BASE,
+            ts_ns=T0_NS + second * 10**9,
+            id=event_id("Forecast", second, market),
+            market=market,
+            bundle=by,
         )
-        for number, (second, market, by) in enumerate(told)
+        for second, market, by in told
     ]
 
 
@@ -86,6 +90,9 @@ def test_without_a_swap_there_is_none_to_show(tmp_path: Path) -> None:
     write(tmp_path, "forecasts", forecasts((1, "M-1", "old"), (2, "M-1", "old")))
     assert swap_shown(tmp_path, T0_NS) is None
     write(tmp_path, "models", [swap(3, "new")])
+    assert swap_shown(tmp_path, T0_NS) is None
+    # A restart of an older predictor, say: two bundles, and no swap that explains them.
+    write(tmp_path, "forecasts", forecasts((3, "M-2", "old"), (4, "M-2", "other")))
     assert swap_shown(tmp_path, T0_NS) is None
 
 
