@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -46,8 +47,9 @@ from tests.predictor.test_verify import children
 from tests.redis_server import needs_redis, redis_server, wait_until
 
 SWAPS = 50
-STALE_S_MAX = 1.0
-"""An answer is of a bundle that was current within the last second."""
+STALE_S_MAX, STALE_S_LIMIT = 1.0, 10.0
+"""An answer is of a bundle that was current within the last second; 95 in 100 must be, and none may
+be older than the limit, because the machine of a test may be busy with others."""
 
 Harm = Callable[[Path, str], None]
 
@@ -179,52 +181,70 @@ def test_a_refusal_is_recorded_once_however_long_it_stands(running: tuple[Live, 
 
 
 class Load:
-    """Asks for forecasts without a pause and keeps what came."""
+    """Asks for forecasts and keeps what came: when it was asked, when it came, status, answer."""
 
-    def __init__(self, port: int, stop: threading.Event) -> None:
+    def __init__(self, port: int) -> None:
         self.answers: list[tuple[float, float, int, Any]] = []
-        self._stop = stop
         self._pages = Pages(port)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
 
-    def join(self) -> None:
-        self._thread.join()
+    def ask(self) -> None:
+        sent_s = time.monotonic()
+        status, answer = self._pages.forecast(1, 2, 3)
+        self.answers.append((sent_s, time.monotonic(), status, answer))
+
+    def ask_until(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.ask()
+
+    def close(self) -> None:
         self._pages.close()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            sent_s = time.monotonic()
-            status, answer = self._pages.forecast(1, 2, 3)
-            self.answers.append((sent_s, time.monotonic(), status, answer))
 
 
 def test_fifty_swaps_under_load_fail_no_request_and_mix_no_answer(tmp_path: Path) -> None:
     bus, stop = MemoryBus(), threading.Event()
     streams = [Stream(tmp_path, bus, u) for u in ("BTC-USD", "ETH-USD")]
-    ids = {models.write(tmp_path, seed, has_trees=True): seed for seed in range(SWAPS)}
-    written: list[tuple[float, str]] = [(time.monotonic(), bundle.BASE)]
-    with live(tmp_path, bus) as own:
-        loads = [Load(own.port, stop) for _ in range(2)]
-        for bundle_id, seed in ids.items():
-            for stream in streams:
-                stream.instant(seed, seed + 1)
-            written.append((time.monotonic(), bundle_id))
-            event = models.activate(tmp_path, bundle_id)
-            if seed % 10:  # every tenth is found by the poll alone
-                own.wake(event)
-            wait_until(lambda at=event: own.serving()[1] == at.generation, f"{bundle_id} serves")  # type: ignore[misc]
-        for stream in streams:
-            own.scored(stream.instant(1), stream.underlying)
-        stop.set()
+    ids = {models.write(tmp_path, seed, has_trees=True): seed for seed in range(SWAPS + 1)}
+    first, *rest = ids
+    with live(tmp_path, bus) as own, ThreadPoolExecutor(2) as pool:
+        own.activate(first)  # the first also waits for LightGBM and for the child, once
+        written = [(time.monotonic(), first)]
+        loads = [Load(own.port) for _ in range(3)]
+        asking = [pool.submit(load.ask_until, stop) for load in loads[1:]]
+        try:
+            swap_often(own, loads[0], streams=streams, ids=rest, written=written)
+        finally:
+            stop.set()
+        for asked in asking:
+            asked.result()
         for load in loads:
-            load.join()
-    answers = [answer for load in loads for answer in load.answers]
-    require_answers(answers, ids, written)
+            load.close()
+    require_answers([answer for load in loads for answer in load.answers], ids, written)
     for stream in streams:
         require_replay(tmp_path, stream.underlying, ids)
     assert model_events(tmp_path, "refused") == []
     require_audited(tmp_path, model_events(tmp_path, "swapped"))
+
+
+def swap_often(
+    own: Live,
+    load: Load,
+    *,
+    streams: list[Stream],
+    ids: list[str],
+    written: list[tuple[float, str]],
+) -> None:
+    """Swap to each bundle while rows flow, and note when it was named."""
+    for number, bundle_id in enumerate(ids):
+        for stream in streams:
+            stream.instant(number, number + 1)
+        written.append((time.monotonic(), bundle_id))
+        event = models.activate(own.root, bundle_id)
+        if number % 10:  # every tenth is found by the poll alone
+            own.wake(event)
+        wait_until(lambda at=event: own.serving()[1] == at.generation, f"{bundle_id} serves")  # type: ignore[misc]
+        load.ask()
+    for stream in streams:
+        own.scored(stream.instant(1), stream.underlying)
 
 
 def require_answers(
@@ -242,15 +262,17 @@ def require_answers(
     }
     until = {name: end for (_, name), (end, _) in pairwise(written)}
     since = {name: began for began, name in written}
+    ages_s = []
     for sent_s, came_s, status, answer in answers:
         assert status == 200
         name = answer["bundle"]
         assert since[name] <= came_s
-        assert until.get(name, came_s) >= sent_s - STALE_S_MAX
-        if name != bundle.BASE:
-            found = [f["p"] for f in answer["forecasts"]]
-            assert found == pytest.approx([e.p for e in expected[name] if e], abs=1e-12, rel=0)
-    assert {answer["bundle"] for _, _, _, answer in answers} >= set(ids)
+        ages_s.append(max(0.0, sent_s - until.get(name, sent_s)))
+        found = [f["p"] for f in answer["forecasts"]]
+        assert found == pytest.approx([e.p for e in expected[name] if e], abs=1e-12, rel=0)
+    assert {answer["bundle"] for _, _, _, answer in answers} >= set(ids) - {written[0][1]}
+    assert sorted(ages_s)[len(ages_s) * 95 // 100] <= STALE_S_MAX
+    assert max(ages_s) <= STALE_S_LIMIT
 
 
 def require_replay(root: Path, underlying: str, ids: dict[str, int]) -> None:
@@ -330,6 +352,26 @@ def test_a_restart_completes_the_audit_and_repeats_no_refusal(tmp_path: Path) ->
     assert len(refused) == 1
     assert sum(1 for _ in (tmp_path / "archive/journal/predictor/models").rglob("*.journal")) == 1
     require_audited(tmp_path, refused)
+
+
+def test_only_so_many_refusals_are_recorded_and_earlier_swaps_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "REFUSALS_RECORDED_MAX", 2)
+    bus = MemoryBus()
+    stream = Stream(tmp_path, bus)
+    with live(tmp_path, bus) as own:
+        for seed in (1, 2, 3):
+            own.activate(models.write(tmp_path, seed))
+            own.scored(stream.instant(seed))
+    with live(tmp_path, MemoryBus()) as own:
+        for seed in (4, 5, 6):
+            damaged = models.write(tmp_path, seed)
+            unsigned(tmp_path, damaged)
+            own.wake(models.activate(tmp_path, damaged))
+            wait_until(lambda: own.context.alerts.is_firing("model_refused"), f"{seed} is refused")
+            own.activate(models.write(tmp_path, seed + 10))
+        assert len(model_events(tmp_path, "refused")) == 2
 
 
 def test_the_trainers_reconciliation_and_the_predictors_audit_write_one_line(

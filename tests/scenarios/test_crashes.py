@@ -9,7 +9,7 @@ left must equal what was written live, and the archive must hold each snapshot o
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
 from libs.common.context import Context
 from libs.common.events import (
     Command,
+    DeadLetter,
     Event,
     Fill,
     Gap,
@@ -91,14 +92,33 @@ class DiedError(BaseException):
     """The process is gone between two steps of a write."""
 
 
+class PoisonedEngine(FeatureEngine):
+    """An engine with a bug: some events raise."""
+
+    def __init__(self, underlying: str, *, poison: frozenset[str]) -> None:
+        super().__init__(underlying)
+        self._poison = poison
+
+    def handle(self, event: Event) -> Sequence[Event]:
+        if event.id in self._poison:
+            raise ValueError(event.id)
+        return super().handle(event)
+
+
 class World:
     """All services over one folder and one bus, driven step by step."""
 
     def __init__(
-        self, root: Path, events: list[Event], seed: int, *, is_calm: bool = False
+        self,
+        root: Path,
+        events: list[Event],
+        seed: int,
+        *,
+        is_calm: bool = False,
+        poison: frozenset[str] = frozenset(),
     ) -> None:
         self.root = root
-        self.is_calm = is_calm
+        self.is_calm, self.poison = is_calm, poison
         self.bus = MemoryBus()
         self.chance = random.Random(seed)
         self.settings = Settings(_env_file=None)  # type: ignore[call-arg]
@@ -132,7 +152,7 @@ class World:
             underlying,
             source="snapshots" if is_features else "features",
             sink="features" if is_features else "forecasts",
-            make=FeatureEngine
+            make=partial(PoisonedEngine, poison=self.poison)
             if is_features
             else lambda u: Slot(u, self.scorer, lambda bundle: self.scorer),
             before=lambda underlying, ts_ns: (),
@@ -292,4 +312,27 @@ def test_live_equals_replay_and_nothing_is_lost_whatever_dies(
     quotes = sum(isinstance(event, QuoteSnapshot) for event in one_hour)
     assert live["features"][0] == quotes > 100
     assert any(isinstance(e, Fill) for e in Archive(root).scan({Fill: 0}, end_ns=TIME_MAX_NS))
+    shutil.rmtree(root)
+
+
+def test_what_a_handler_cannot_take_is_given_up_once_and_replay_honours_it(
+    folder: Path, one_hour: list[Event]
+) -> None:
+    """The bug is in the live engine only: replay's would take the events, and must not see them."""
+    root = folder / "poisoned"
+    kinds = (QuoteSnapshot, SpotSnapshot, Market)
+    poison = frozenset(next(e.id for e in one_hour[300:] if isinstance(e, kind)) for kind in kinds)
+    world = World(root, one_hour, 3, poison=poison)
+    world.run()
+    letters = [
+        e
+        for e in Archive(root).scan({DeadLetter: 0}, end_ns=TIME_MAX_NS)
+        if isinstance(e, DeadLetter)
+    ]
+    assert {letter.event for letter in letters} == poison
+    assert {letter.group for letter in letters} == {"features"}
+    live = recorded(root)
+    assert live == replayed(world)
+    quotes = sum(isinstance(event, QuoteSnapshot) for event in one_hour)
+    assert live["features"][0] == quotes - 1
     shutil.rmtree(root)
