@@ -31,8 +31,11 @@ class Stream:
     is_control: bool = False
 
 
-# entries_max: two hours of 8 markets at one snapshot a second (57,600) fit, so that a reader may be
-# down for a deploy; the archive, not the stream, is what a longer absence is read from.
+MARKET_ENTRIES_MAX = 20_000
+"""Over half an hour of an underlying with five markets at one snapshot a second, ticks included: a
+reader may be down for a deploy. A longer absence is read from the archive, so more would only be
+memory: a feature row takes 2.5 kB, and three underlyings at this length some 250 MB in Redis."""
+
 STREAMS: tuple[Stream, ...] = (
     Stream(
         "snapshots",
@@ -46,28 +49,28 @@ STREAMS: tuple[Stream, ...] = (
         ),
         ("collector",),
         ("features", "trader", "monitor"),
-        100_000,
+        MARKET_ENTRIES_MAX,
     ),
     Stream(
         "features",
         (events.FeatureRow, events.Tick),
         ("features",),
         ("predictor", "monitor"),
-        100_000,
+        MARKET_ENTRIES_MAX,
     ),
     Stream(
         "forecasts",
         (events.Forecast, events.Tick),
         ("predictor",),
         ("trader", "monitor"),
-        100_000,
+        MARKET_ENTRIES_MAX,
     ),
     Stream(
         "orders",
         (events.Order, events.Fill, events.Skip, events.Settlement),
         ("trader",),
         ("monitor",),
-        100_000,
+        MARKET_ENTRIES_MAX,
     ),
     Stream(
         "models",

@@ -29,7 +29,7 @@ BATCH_EVENTS_MAX = 1_000
 """Events and ticks in one batch: a fraction of LAG_MAX, and some 300 kB of journal."""
 
 LAG_MAX = 5_000
-"""Entries a reader may be behind at full speed: enough to work in batches, a twentieth of what a
+"""Entries a reader may be behind at full speed: enough to work in batches, a quarter of what a
 stream holds, so nothing is ever trimmed unread."""
 
 LAG_POLL_S, OUT_OF_STEP_POLL_S, IDLE_POLL_S = 0.02, 0.2, 1.0

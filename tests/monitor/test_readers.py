@@ -2,16 +2,19 @@
 
 from libs.common.bus import GroupFacts, StreamFacts
 from libs.common.entry_codec import NO_ENTRY, EntryId
+from libs.common.streams import MARKET_ENTRIES_MAX as LENGTH
 from services.monitor.readers import ReaderWatch
+
+HALF, QUARTER = LENGTH // 2, LENGTH // 4
 
 
 def facts(
     lag: int, *, name: str = "features", delivered: int | None = None, first: int = 1
 ) -> dict[str, StreamFacts]:
-    """Return the facts of a stream of entries `first` to 100,000 and one group."""
-    at = 100_000 - lag if delivered is None else delivered
+    """Return the facts of a stream of entries `first` to LENGTH and one group."""
+    at = LENGTH - lag if delivered is None else delivered
     group = GroupFacts(name, 0, EntryId(1, at) if at else NO_ENTRY, lag)
-    stream = StreamFacts(100_000, EntryId(1, first), EntryId(1, 100_000), (group,))
+    stream = StreamFacts(LENGTH, EntryId(1, first), EntryId(1, LENGTH), (group,))
     return {"snapshots": stream}
 
 
@@ -21,14 +24,17 @@ def firing(watch: ReaderWatch, found: dict[str, StreamFacts]) -> list[str]:
 
 def test_half_a_stream_is_behind_until_it_is_a_quarter() -> None:
     watch = ReaderWatch()
-    seen = [firing(watch, facts(lag)) for lag in (50_000, 50_001, 49_000, 25_001, 25_000, 49_000)]
+    seen = [
+        firing(watch, facts(lag))
+        for lag in (HALF, HALF + 1, HALF - 1, QUARTER + 1, QUARTER, HALF - 1)
+    ]
     assert seen == [[], ["reader_behind"], ["reader_behind"], ["reader_behind"], [], []]
 
 
 def test_underlyings_do_not_share_their_past() -> None:
     watch = ReaderWatch()
-    watch.claims("ETH-USD", facts(60_000))
-    assert firing(watch, facts(30_000)) == []
+    watch.claims("ETH-USD", facts(HALF + 100))
+    assert firing(watch, facts(QUARTER + 100)) == []
 
 
 def test_a_trim_past_a_reader_is_told_with_the_count() -> None:
@@ -47,7 +53,7 @@ def test_a_group_that_has_just_been_made_has_lost_nothing() -> None:
 
 def test_the_monitor_and_strangers_may_be_as_far_behind_as_they_like() -> None:
     for name in ("monitor", "somebody"):
-        assert firing(ReaderWatch(), facts(99_000, name=name, delivered=10, first=51)) == []
+        assert firing(ReaderWatch(), facts(LENGTH - 100, name=name, delivered=10, first=51)) == []
 
 
 def test_without_streams_all_is_well() -> None:
