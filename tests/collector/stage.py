@@ -40,12 +40,14 @@ class Bus(MemoryBus):
         self.readers: tuple[str, ...] = GROUPS
         self.looks = 0
 
-    def publish(self, name: str, entries: Sequence[Entry], *, entries_max: int) -> None:
+    def publish(
+        self, name: str, entries: Sequence[Entry], *, entries_max: int, must_exist: bool = False
+    ) -> None:
         """Publish, and let the readers read."""
         self._ask()
         if self.is_full:
             raise BusFullError("full for a test")
-        super().publish(name, entries, entries_max=entries_max)
+        super().publish(name, entries, entries_max=entries_max, must_exist=must_exist)
         self.follow(name, *self.readers)
 
     def post(self, name: str, events: Sequence[Event], *, entries_max: int) -> None:

@@ -6,6 +6,7 @@ from libs.common.streams import MARKET_ENTRIES_MAX as LENGTH
 from services.monitor.readers import ReaderWatch
 
 HALF, QUARTER = LENGTH // 2, LENGTH // 4
+LAGS = (HALF, HALF + 1, HALF - 1, QUARTER + 1, QUARTER, HALF - 1)
 
 
 def facts(
