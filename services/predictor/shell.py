@@ -89,7 +89,8 @@ class Predictor:
         self._context, self._verifier, self._contract = context, verifier, contract
         self._swaps: dict[str, Swaps] = {}
         self._events: list[ModelEvent] = []
-        self._recorded: set[str] = set()
+        self._refused: set[str] = set()
+        self._refusals_left = REFUSALS_RECORDED_MAX
         self._is_strange = False
         self.champion = Champion(context.root, self._load)
         self.board = Board()
@@ -98,7 +99,7 @@ class Predictor:
         """Serve what the records and `models/current` say, before the first row and request."""
         self._events = model_events(self._context.root)
         own = [event for event in self._events if event.action in ("swapped", "refused")]
-        self._recorded = {event.id for event in own}
+        self._refused = {event.id for event in own if event.action == "refused"}
         chained = recorded_ids(self._context.root)
         for event in own:
             if event.id not in chained:  # a kill came between the journal and the chain
@@ -200,7 +201,7 @@ class Predictor:
             if refusal is None:
                 alerts.resolve(REFUSED_RULE, evidence="models/current is followed again")
                 return
-            if refusal.id not in self._recorded and len(self._recorded) <= REFUSALS_RECORDED_MAX:
+            if refusal.id not in self._refused and self._refusals_left > 0:
                 self._record(refusal)
             alerts.fire(REFUSED_RULE, evidence=refusal.reason)
         except ArchiveError as error:  # a full disk; it is tried again at the next look
@@ -216,7 +217,8 @@ class Predictor:
         )
         ts_ns = self._context.clock.for_control()
         self._context.record_models([refusal.event(ts_ns, cause="models/current")])
-        self._recorded.add(refusal.id)
+        self._refused.add(refusal.id)
+        self._refusals_left -= 1
         self._context.health.note("model refused", refusal.reason)
         metrics.REFUSALS.inc()
 

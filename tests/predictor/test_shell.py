@@ -18,16 +18,18 @@ import msgspec
 import pytest
 
 from libs.common import bundle
+from libs.common.archive import HOUR_NS
 from libs.common.audit import AUDIT_FILE
 from libs.common.checks import ConfigError
 from libs.common.events import Alert, FeatureRow, Tick, body
 from libs.common.memory_bus import MemoryBus
 from libs.common.outbox import Outbox
 from libs.common.redis_bus import RedisBus, connect
+from libs.common.stream_writer import StreamWriter
 from services.predictor import shell
 from services.predictor.slot import Slot
 from services.predictor.swaps import recorded_swaps
-from services.predictor.verify import Limits, Verifier
+from services.predictor.verify import Verifier
 from services.trainer import publish
 from tests.common.samples import T0_NS
 from tests.predictor import models
@@ -43,7 +45,7 @@ from tests.predictor.live import (
     require_audited,
     scored,
 )
-from tests.predictor.test_verify import children
+from tests.predictor.test_verify import PATIENT, children
 from tests.redis_server import needs_redis, redis_server, wait_until
 
 SWAPS = 50
@@ -58,7 +60,7 @@ Harm = Callable[[Path, str], None]
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Live, Stream]]:
     """A predictor that serves a bundle with trees; checks use a second of CPU at most."""
     root = tmp_path_factory.mktemp("predictor")
-    quick = partial(Verifier, limits=Limits(cpu_s=1))
+    quick = partial(Verifier, limits=PATIENT)
     bus = MemoryBus()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shell, "Verifier", quick)
@@ -141,7 +143,7 @@ def test_what_is_bad_is_refused_with_its_reason_and_the_old_model_serves(
     def refusals() -> list[Any]:
         return [e for e in model_events(root, "refused") if reason in e.reason]
 
-    wait_until(refusals, f"{what} is refused")
+    wait_until(refusals, f"{what} is refused", seconds=300)
     assert own.serving() == before
     assert own.pages.forecast(1)[1]["bundle"] == before[0]
     own.scored(stream.instant(3))
@@ -336,6 +338,51 @@ def test_a_restart_makes_lost_instants_again_with_the_bundle_that_scored_them(
     assert swaps[2].feature_id_last == forecasts(tmp_path)[-2].feature_id
     assert [f.bundle for f in forecasts(tmp_path)] == [first, first, first, second, third]
     require_audited(tmp_path, swaps)
+
+
+def test_a_restart_without_a_pointer_serves_on_what_the_records_name(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    stream = Stream(tmp_path, bus)
+    first = models.write(tmp_path, 1)
+    with live(tmp_path, bus) as own:
+        own.activate(first)
+        own.scored(stream.instant(1))
+    pointer(tmp_path).unlink()
+    with live(tmp_path, bus) as own:
+        assert own.serving() == (first, 1)
+        assert own.context.alerts.is_firing("model_refused")
+        own.scored(stream.instant(2))
+    assert [f.bundle for f in forecasts(tmp_path)] == [first, first]
+    assert len(model_events(tmp_path, "swapped")) == 1
+
+
+def test_a_swap_right_after_a_restart_knows_the_last_row_before_it(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    stream = Stream(tmp_path, bus)
+    with live(tmp_path, bus) as own:
+        own.scored(stream.instant(1, 2))
+    models.activate(tmp_path, models.write(tmp_path, 1))
+    with live(tmp_path, bus) as own:
+        own.scored(stream.instant(3))
+    (swap,) = model_events(tmp_path, "swapped")
+    assert swap.feature_id_last == forecasts(tmp_path)[1].feature_id
+
+
+def test_the_last_scored_row_is_found_in_sealed_hours_and_in_the_running_one(
+    tmp_path: Path,
+) -> None:
+    assert shell.last_scored(tmp_path, "BTC-USD") is None
+    writer = StreamWriter(tmp_path, writer="predictor", kind="forecasts", underlying="BTC-USD")
+    rows = [models.row(seed, ts_ns=T0_NS + seed * HOUR_NS) for seed in (1, 1, 2, 3)]
+    for row in rows:
+        made = models.scorer(1).forecast(row)
+        assert made is not None
+        writer.append([made])
+    assert shell.last_scored(tmp_path, "BTC-USD") == rows[3].id
+    writer.seal(T0_NS + 4 * HOUR_NS)
+    writer.close()
+    assert shell.last_scored(tmp_path, "BTC-USD") == rows[3].id
+    assert shell.last_scored(tmp_path, "ETH-USD") is None
 
 
 def test_a_restart_completes_the_audit_and_repeats_no_refusal(tmp_path: Path) -> None:

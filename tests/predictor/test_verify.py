@@ -20,14 +20,15 @@ from services.predictor.verify import Limits, Verifier
 from tests.predictor import models
 from tests.redis_server import wait_until
 
-ROWS = 20
+PATIENT = Limits(cpu_s=1, wall_s=600.0)
+"""A second of processor time may take long where the machine is busy: the child is nice."""
 
 CHILDREN = re.compile(r"services\.predictor\.child")
 
 
 @pytest.fixture(scope="module")
 def verifier() -> Iterator[Verifier]:
-    own = Verifier(Path("nowhere"), limits=Limits(cpu_s=1))
+    own = Verifier(Path("nowhere"), limits=PATIENT)
     yield own
     own.close()
 
@@ -136,10 +137,10 @@ def test_a_bundle_that_needs_too_much_memory_is_refused() -> None:
 
 def test_a_child_that_does_not_answer_in_time_is_ended_with_what_it_forked() -> None:
     before = children()
-    own = Verifier(Path("nowhere"), limits=Limits(wall_s=0.5, cpu_s=60))
+    own = Verifier(Path("nowhere"), limits=Limits(wall_s=2.0, cpu_s=60))
     ask(own, sound())
     (child,) = children() - before
-    with pytest.raises(BundleError, match=r"hangs: .* did not answer within 0.5 s"):
+    with pytest.raises(BundleError, match=r"hangs: .* did not answer within 2 s"):
         ask(own, with_text(models.looping(models.trees(3))))
     assert children() == before
     wait_until(lambda: not in_group(child), "what it forked is gone too", seconds=5)
