@@ -1,10 +1,11 @@
 """How fast is the bus, beside the fastest client there is and beside bare redis-py?
 
 Four questions, each against a reference that takes its turns with ours on one Redis of its own:
-producing (redis-benchmark at the same pipeline depth), consuming (a bare redis-py loop of read,
-decode and acknowledge), the entry codec (bare msgspec JSON), and latency (one hop at 1,000 entries
-a second; snapshot to forecast through the real features and predictor processes, beside a chain of
-bare redis-py relays that carries the same entries over as many streams as the bar allows).
+producing (redis-benchmark at the same pipeline depth; both send bodies that are encoded already,
+ours by the journal), consuming (a bare redis-py loop of read, decode and acknowledge), the schema
+layer (bare msgspec JSON), and latency: one hop at 1,000 entries a second, and snapshot to forecast
+through the real features and predictor processes, beside a chain of bare redis-py relays that
+carries the same entries over as many streams as the bar allows.
 
 What it does not show: a network, or a Redis that syncs to disk. The chain of services syncs three
 journals on the way (the printed fsync is this disk's), the bare one none; both have the same two
@@ -27,16 +28,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks import bus_peers as peers
 from benchmarks.common import bar, interleaved, ratio, report
-from libs.common.redis_bus import PIPELINE_ENTRIES_MAX, connect
-from libs.common.entry_codec import NO_ENTRY, delivery, fields_of
-from libs.common.events import Event, Market, QuoteSnapshot, SpotSnapshot, Tick, event_id
+from libs.common.entry_codec import EntryId, delivery, fields_of
+from libs.common.events import Event, Market, QuoteSnapshot, SpotSnapshot, Tick, body, event_id
 from libs.common.outbox import Outbox
+from libs.common.redis_bus import PIPELINE_ENTRIES_MAX, connect
 from tests.redis_server import RedisServer, redis_server
 
-ROUNDS = 7
-ENTRIES = 30_000
+ROUNDS, HOP_ROUNDS = 21, 7
+ENTRIES = 10_000
 NAME = "hawk:{BTC-USD}:snapshots"
 FORECASTS = "hawk:{BTC-USD}:forecasts"
 UNDERLYING = "BTC-USD"
@@ -73,7 +76,7 @@ def main() -> None:
         ]
     note = (
         f"Redis {facts['redis']} on a Unix socket, redis-py {facts['redis_py']} with hiredis "
-        f"{version('hiredis')}, snapshots of {len(peers.body(peers.snapshot(1, ts_ns=T0_NS)))} "
+        f"{version('hiredis')}, snapshots of {len(body(peers.snapshot(1, ts_ns=T0_NS)))} "
         f"bytes, no seed: nothing is drawn, {ROUNDS} rounds in turn"
     )
     report([{**one, **facts} for one in bars], note=note)
@@ -152,17 +155,17 @@ def consumer_bar(server: RedisServer) -> dict[str, Any]:
 
 
 def codec_bar() -> dict[str, Any]:
-    """Event to entry and back, version check and numbering included, against msgspec alone."""
-    events = snapshots(ENTRIES)
+    """Event to body and entry to event, version check and numbering included; msgspec alone."""
+    events = [msgspec.structs.replace(event, seq=0) for event in snapshots(ENTRIES)]
     bodies = [peers.encoder.encode(event) for event in events]
     entries = [[w.encode() if isinstance(w, str) else w for w in fields_of(e)] for e in events]
-    encode, decode = peers.encoder.encode, peers.decoder.decode
+    encode, decode, entry_id = peers.encoder.encode, peers.decoder.decode, EntryId(1, 1)
 
     def ours() -> None:
         for event in events:
-            fields_of(event)
+            body(event)
         for entry in entries:
-            delivery(NO_ENTRY, entry, of_control=False)
+            delivery(entry_id, entry, of_control=False)
 
     def bare() -> None:
         for event in events:
@@ -193,7 +196,7 @@ def hop_bar(server: RedisServer) -> dict[str, Any]:
         peers.bare_add(client, NAME, [event])
 
     measured: tuple[list[Latencies], list[Latencies]] = ([], [])
-    for _ in range(ROUNDS):
+    for _ in range(HOP_ROUNDS):
         for place, (send, read) in enumerate(
             ((ours, peers.read_bus), (theirs, peers.read_bare)),
         ):

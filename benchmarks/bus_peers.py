@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import redis
 
-from libs.common.redis_bus import RedisBus, connect
 from libs.common.events import AnyEvent, Event, QuoteSnapshot, body, event_id, set_seq
 from libs.common.journal import Entry
+from libs.common.redis_bus import RedisBus, connect
 
 COUNT = 64
 """Entries of one read, as the bar has it."""
@@ -47,8 +47,8 @@ def snapshot(number: int, *, ts_ns: int, market: str = "KXBTC15M-26NOV221100-00"
 
 
 def entry(event: Event) -> Entry:
-    """Return an event as its writer journals it."""
-    return Entry(event, event.ts_ns // 1_000_000)
+    """Return an event as its writer has journalled it: its body is at hand."""
+    return Entry(event, event.ts_ns // 1_000_000, body(event))
 
 
 def fields(event: Event) -> dict[str, str | bytes]:

@@ -25,7 +25,7 @@ from services.collector.recording import import_recording
 from services.console.evaluation import EvaluateRequest, run_evaluate
 from services.console.live_demo import LiveHour, play_live
 from services.console.output import emit, emit_json, format_time, progress
-from services.console.recording_cut import cut_recording
+from services.console.recording_cut import cut_recording, end_of_recording
 from services.console.replaying import ReplayRequest, run_replay
 from services.console.tables import interval, number
 from services.console.training import run_train
@@ -65,6 +65,8 @@ def run_demo(folder: Path, settings: Settings, *, as_json: bool) -> None:
     split_ns = start_ns + DAYS_HISTORY * DAY_NS
     live_ns = split_ns + DAY_NS - HOUR_NS
     cut_recording(recording, folder / "past", live_ns)
+    # From an hour before, so that what is played has its own past to be judged by.
+    end_of_recording(recording, folder / "end", live_ns - HOUR_NS)
     with progress("importing all but the last hour") as show:
         imported = import_recording(
             folder / "past", root, on_progress=lambda step, share: show(share)
@@ -77,7 +79,7 @@ def run_demo(folder: Path, settings: Settings, *, as_json: bool) -> None:
         request = ReplayRequest(start_ns=split_ns, out=out)
         replayed = run_replay(root, request, settings, on_progress=show)
     live = play_live(
-        LiveHour(root, recording, folder / "live.log", start_ns=live_ns, trained_s=trained_s),
+        LiveHour(root, folder / "end", folder / "live.log", start_ns=live_ns, trained_s=trained_s),
         settings,
         retrain=lambda: _train(root, live_ns, "retrain while the last hour is live"),
     )

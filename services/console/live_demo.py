@@ -37,7 +37,7 @@ HOUR_PER_TRAINING = 3.0
 HOUR_S_MIN, HOUR_S_MAX = 30.0, 90.0
 """Long enough for the services to start, short enough for a demo."""
 
-START_S_MAX = 60.0
+START_S_MAX = 90.0
 END_S_MAX = 120.0
 """What the first forecast, and the end behind the hour's own time, may take on a busy machine."""
 

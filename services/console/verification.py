@@ -98,21 +98,22 @@ def _verify_file(path: Path, fact: sealing.FileFact) -> None:
 def _verify_model_events(root: Path) -> None:
     """Hold the audit chain and the archive's model events against each other.
 
-    A kill can leave the last event without its line; nothing can leave a line without its event.
+    A kill can leave the last change without its lines (a swap has one per underlying); nothing can
+    leave a line without its event.
     """
-    events = [event.id for event in publish.model_events(root)]
+    events = publish.model_events(root)
     chained = audit.recorded_ids(root)
-    lost = sorted(chained - set(events))
+    lost = sorted(chained - {event.id for event in events})
     if lost:
         raise ArchiveError(
             f"the archive lacks model event {lost[0]}, which the audit chain names: "
             "a journal below archive/journal was cut or removed; restore it from a backup"
         )
-    unchained = [event for event in events if event not in chained]
-    if len(unchained) > 1:
+    unchained = [event for event in events if event.id not in chained]
+    if len({(event.action, event.bundle, event.generation) for event in unchained}) > 1:
         raise ArchiveError(
             f"{root / audit.AUDIT_FILE} lacks {len(unchained)} recorded model events, first "
-            f"{unchained[0]}: lines were removed; compare with a backup"
+            f"{unchained[0].id}: lines were removed; compare with a backup"
         )
 
 

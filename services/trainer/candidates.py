@@ -75,11 +75,12 @@ def run(
             before, served = history(root), bundle.read_current(root)
         outcome = train(tables.rows, tables.resolutions, history=before, policy=GatePolicy())
         on_progress(0.9)
+        ts_ns = known_ns()  # asked before the lock: it may take a while to find out
         with publish.publishing(root):
             _require_unmoved(root, served)
             bundle_id = write_candidate(root, outcome)
             reason = outcome.verdict.reason
-            _publish(root, outcome, Change(bundle_id, reason, cause, known_ns(), time.time_ns()))
+            _publish(root, outcome, Change(bundle_id, reason, cause, ts_ns, time.time_ns()))
     on_progress(1.0)
     return outcome, _figures(outcome, bundle_id)
 

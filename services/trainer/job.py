@@ -30,6 +30,7 @@ import pyarrow as pa
 from libs.common.archive import Archive
 from libs.common.checks import ArchiveError, GateRejected, HawkError, UnavailableError
 from libs.common.events import Resolution
+from libs.common.journal import read_journal
 from libs.common.manifests import require_whole
 from services.trainer.candidates import Tables, run, run_folder
 
@@ -142,8 +143,19 @@ def work(root: Path, *, cause: str, end_ns: int) -> int:
 
 
 def newest_ns(root: Path) -> int:
-    """Return the newest instant of the archive; raise `ArchiveError` if it is empty."""
-    span = Archive(root).span_ns()
+    """Return the newest instant of the archive; raise `ArchiveError` if it is empty.
+
+    While the collector runs that is its last tick, which is far cheaper to find than the edges of
+    every kind of event.
+    """
+    archive = Archive(root)
+    with suppress(ArchiveError):  # a journal that is sealed while we look
+        paths = [archive.journals("snapshots", name)[-1:] for name in archive.underlyings()]
+        ends = [read_journal(path).entries[-1:] for found in paths for path in found]
+        ticks = [entry.event.ts_ns for end in ends for entry in end]
+        if ticks:
+            return max(ticks)
+    span = archive.span_ns()
     if span is None:
         raise ArchiveError(f"{root} has an empty archive: there is nothing to learn from")
     return span[1]

@@ -13,12 +13,13 @@ distances, and activation and rollback work meanwhile.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
-from libs.common.archive import Archive, date_of, hour_of
+from libs.common.archive import date_of, hour_of
 from libs.common.backoff import Backoff
 from libs.common.checks import ArchiveError, BusError, HawkError
 from libs.common.context import Context
@@ -31,16 +32,16 @@ from services.trainer import publish, serving
 from services.trainer.announcer import Announcer, Stamp, journal_stamp
 from services.trainer.census import Census
 from services.trainer.gate import GatePolicy
-from services.trainer.job import Job, Result
+from services.trainer.job import Job, Result, newest_ns
 from services.trainer.past import Past, read_past
 from services.trainer.schedule import Pace, Standing, due, need
 
 LOOK_S = 1.0
 """How often the service looks: a command or an activation is noticed within it."""
 
-COUNT_S, COUNT_NS = 15.0, 60_000_000_000
+COUNT_S, COUNT_NS = 15.0, 300_000_000_000
 """Resolutions are counted at most this often, by our clock and by the stream's: the running hour's
-journal is decoded for it, and windows do not close more often than each minute."""
+journal is decoded for it, and windows do not close more often than every five minutes."""
 
 RETRY_S_FIRST, RETRY_S_MAX = 60.0, 3_600.0
 """Distances between tries of a run that fails."""
@@ -102,11 +103,11 @@ class Trainer:
         try:
             with publish.publishing(self._root):
                 pass
-            span = Archive(self._root).span_ns()
-            self._context.clock.see(span[1] if span else 0)
         except HawkError as error:
             # Tried again at the first look, which says what is wrong as long as it is.
             log().warning("trainer.records_not_completed", reason=str(error))
+        with suppress(ArchiveError):  # empty, or unreadable, which counting will say
+            self._context.clock.see(newest_ns(self._root))
         self._context.health.set("start", None)
         log().info("trainer.started", every_h=self._pace.every_h)
 

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from libs.common.archive import HOUR_NS
+from services.collector.instants import Piece, instants
+from services.collector.judgement import judge
+from services.collector.recording import read_recording
 from services.console.output import parse_time
-from services.console.recording_cut import cut_recording
+from services.console.recording_cut import cut_recording, end_of_recording
 from tests.console.test_replaying import truncate
 
 CUT_NS = parse_time("2026-06-01T09:41:13Z") or 0
@@ -31,3 +35,29 @@ def test_it_is_what_the_replay_tests_cut_by_hand(world: Path, tmp_path: Path) ->
     for name in ("markets", "quotes", "spot"):
         one, two = (pq.read_table(tmp_path / part / f"{name}.parquet") for part in ("one", "two"))
         assert one.to_pylist() == two.to_pylist()
+
+
+def test_both_parts_together_are_the_whole(world: Path, tmp_path: Path) -> None:
+    source = world.parent / "recording"
+    cut_recording(source, tmp_path / "past", CUT_NS)
+    end_of_recording(source, tmp_path / "end", CUT_NS)
+    for name in ("quotes", "spot"):
+        parts = [pq.read_table(tmp_path / part / f"{name}.parquet") for part in ("past", "end")]
+        rows = parts[0].to_pylist() + parts[1].to_pylist()
+        assert rows == pq.read_table(source / f"{name}.parquet").to_pylist()
+    markets = pq.read_table(tmp_path / "end/markets.parquet").to_pylist()
+    assert markets
+    assert all(market["close_ns"] >= CUT_NS for market in markets)
+
+
+def test_the_end_played_behind_the_first_part_gives_what_the_whole_gives(
+    world: Path, tmp_path: Path
+) -> None:
+    source = world.parent / "recording"
+    end_of_recording(source, tmp_path / "end", CUT_NS - HOUR_NS)
+    events = []
+    for folder in (source, tmp_path / "end"):
+        kinds = judge(read_recording(folder)).kinds
+        events.append([i.events for i in instants([Piece(kinds)], after_ns=CUT_NS) if i])
+    assert events[0] == events[1]
+    assert len(events[0]) > 1_000

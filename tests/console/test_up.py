@@ -107,7 +107,7 @@ def test_while_it_runs_streams_can_be_seen_and_orders_given_and_ctrl_c_ends_it(
     root = tmp_path / "data"
 
     with up(root, "simulated@60,underlyings=1", bus) as running:
-        wait_until(path_of(root).exists, "announced", seconds=WAIT_S)
+        await_announced(root, running)
         wait_until(lambda: has_forecasts(root), "a forecast", seconds=WAIT_S)
         code, _, stderr = hawk("up", "--data", root)
         assert (code, "already runs" in stderr) == (4, True)
@@ -126,6 +126,12 @@ def test_while_it_runs_streams_can_be_seen_and_orders_given_and_ctrl_c_ends_it(
     assert not members(root)
 
 
+def await_announced(root: Path, running: "subprocess.Popen[str]") -> None:
+    ends = running.poll
+    wait_until(lambda: path_of(root).exists() or ends() is not None, "announced", seconds=WAIT_S)
+    assert ends() is None, (root.parent / "log").read_text()[-3000:]
+
+
 def has_forecasts(root: Path) -> bool:
     try:
         lines = run_streams(root, settings())
@@ -140,7 +146,7 @@ def has_forecasts(root: Path) -> bool:
 def test_nothing_is_left_of_it_when_it_is_killed(tmp_path: Path) -> None:
     root = tmp_path / "data"
     with up(root, "simulated@60,underlyings=1", "redis") as running:
-        wait_until(path_of(root).exists, "announced", seconds=WAIT_S)
+        await_announced(root, running)
         assert len(members(root)) >= 7
         running.kill()
         running.wait()

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common import audit, bundle, keys
+from libs.common.redis_bus import connect
 from libs.common.streams import CONTROL, stream_name
 from services.monitor.claims import RULES
 from services.monitor.presence import LETTER_S, MISSES_MAX
 from services.monitor.records import VERIFY_S
 from services.monitor.silence import INTERVALS_MAX
 from tests.monitor.scene import BTC, INTERVAL_S, Scene
+from tests.redis_server import needs_redis, redis_server
 
 Act = Callable[[Scene], None]
 
@@ -132,6 +135,22 @@ def test_a_rule_fires_once_on_its_fault_and_resolves_after(scene: Scene, rule: s
     assert scene.alerts() == [(rule, "firing"), (rule, "resolved")]
 
 
+@needs_redis
+def test_rules_hold_on_a_real_redis_and_its_memory_is_shown(tmp_path: Path) -> None:
+    with redis_server() as server:
+        scene = Scene(tmp_path, bus=connect(server.url))
+        answer(scene)
+        scene.instants(3)
+        assert scene.alerts() == []
+        for rule in ("reader_lost", "silent_swap", "dead_letter"):
+            before = len(scene.alerts())
+            PLANTS[rule].breaks(scene)
+            PLANTS[rule].heals(scene)
+            assert scene.alerts()[before:] == [(rule, "firing"), (rule, "resolved")]
+        assert (REGISTRY.get_sample_value("hawk_redis_used_bytes") or 0) > 100_000
+        scene.bus.close()
+
+
 def test_a_clean_run_with_swaps_and_rollbacks_is_silent(scene: Scene) -> None:
     for number in range(1, 6):
         scene.instants(7)
@@ -140,7 +159,7 @@ def test_a_clean_run_with_swaps_and_rollbacks_is_silent(scene: Scene) -> None:
     assert scene.alerts() == []
 
 
-@pytest.mark.parametrize("rule", ["feed_silent", "audit_broken", "silent_swap"])
+@pytest.mark.parametrize("rule", ["feed_silent", "audit_broken", "silent_swap", "dead_letter"])
 def test_a_restart_neither_repeats_nor_resolves_what_still_holds(scene: Scene, rule: str) -> None:
     scene.instants(3)
     PLANTS[rule].breaks(scene)

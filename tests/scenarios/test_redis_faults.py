@@ -76,6 +76,11 @@ def said(lines: Lines, event: str) -> int:
     return sum(line["event"] == event for line in lines)
 
 
+def all_alerts(pipeline: Pipeline) -> list[tuple[str, str]]:
+    """The alerts of both services."""
+    return [*pipeline.alerts("collector"), *pipeline.alerts("features")]
+
+
 def down_alerts(pipeline: Pipeline) -> list[list[str]]:
     """The states of `bus_down`, in order, of each service that raised it."""
     both = [pipeline.alerts(writer) for writer in ("collector", "features")]
@@ -126,7 +131,9 @@ def assert_recovered(pipeline: Pipeline, lines: Lines) -> None:
     pipeline.assert_exact()
     announced = down_alerts(pipeline)
     assert announced and all(states == ["firing", "resolved"] for states in announced)
-    assert said(lines, "bus.up") == len(announced)
+    outages = ("bus_down", "resolved"), ("stream_flushed", "resolved")
+    over = [alert for alert in all_alerts(pipeline) if alert in outages]
+    assert said(lines, "bus.up") == len(over)
     # A new reason is told, the same one not again.
     assert len(announced) <= said(lines, "bus.down") <= REASONS_TOLD_MAX * len(announced)
     posted = [d.event for d in pipeline.bus.entries(ALERTS, count=1000)]
@@ -436,10 +443,10 @@ def test_the_stop_sign_is_obeyed_during_a_stall(
     with server.paused(), outage(pipeline, lines):
         pipeline.write(20, batch=20)
     with server.paused():
-        began_s = time.monotonic()
+        connects = Connects(server)
         pipeline.stop()
-        timeouts = (time.monotonic() - began_s) / TIMEOUT_S
-    assert timeouts < 2, f"{timeouts:.1f} time-outs one after the other"
+    # Each thread, the worker and the one that looks after it, may just have begun an attempt.
+    assert connects() <= 2, f"{connects()} attempts were begun after the stop sign"
     pipeline.start()
     pipeline.write(1)
     pipeline.settle()

@@ -14,6 +14,8 @@ import pytest
 from libs.common import audit, bundle, durable
 from libs.common.archive import Archive
 from libs.common.checks import UnavailableError
+from libs.common.events import Tick
+from libs.common.stream_writer import StreamWriter
 from services.collector.recording import import_recording
 from services.simulator.recording import Setup, write_simulation
 from services.trainer import candidates, publish
@@ -132,6 +134,14 @@ def test_a_run_whose_service_was_killed_goes_with_it(root: Path) -> None:
         wait_until(lambda: not has_group(pid), "the run goes with its service")
     with durable.writer_lock(root, candidates.RUN_LOCK):
         assert publish.verdicts(root) == []
+
+
+def test_the_newest_instant_is_the_last_tick_while_the_collector_runs(root: Path) -> None:
+    span = Archive(root).span_ns()
+    assert span is not None and newest_ns(root) == span[1]
+    tick = Tick(ts_ns=span[1] + 7, id="0" * 16, underlying="BTC-USD")
+    StreamWriter(root, writer="collector", kind="snapshots", underlying="BTC-USD").append([tick])
+    assert newest_ns(root) == span[1] + 7
 
 
 def test_an_empty_archive_has_no_newest_instant(tmp_path: Path) -> None:
