@@ -161,8 +161,9 @@ class Alerts:
         evidence: str,
         underlying: str | None,
     ) -> None:
-        # Never back: before the first event the clock is the archive's or our own.
-        ts_ns = self._last_ns = max(self._last_ns, self._clock.for_control())
+        ts_ns = self._clock.for_control()
+        if self._clock.now_ns:  # before the first event it is a guess, and binds nobody
+            ts_ns = self._last_ns = max(self._last_ns, ts_ns)
         alert = Alert(
             ts_ns=ts_ns,
             id=event_id("Alert", self._writer, rule, underlying, state, ts_ns, time.time_ns()),

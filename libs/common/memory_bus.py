@@ -238,7 +238,6 @@ class MemoryBus:
         """Forget the stream and its groups."""
         with self._changed:
             self._streams.pop(name, None)
-            self._changed.notify_all()
 
     def memory(self) -> Memory:
         """Return nothing: it is this process's memory."""

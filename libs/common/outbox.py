@@ -231,6 +231,7 @@ class Outbox:
             after = found[-1].entry_id
         missing = [event for event in entries if event.id not in known]
         self._bus.post(self.name, missing, entries_max=limit)
+        self._is_there = True
 
     def _failed(self, error: BusError, *, is_full: bool = False) -> bool:
         self._is_known = False
