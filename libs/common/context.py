@@ -176,8 +176,13 @@ class Alerts:
         )
         write = log().warning if state == "firing" else log().info
         write(f"alert.{state}", rule=rule, evidence=evidence, underlying=underlying)
-        # What could not be journalled was not said: it is said again at the next occasion.
-        self._outbox.append([alert])
+        try:
+            self._outbox.append([alert])
+        except ArchiveError as error:
+            # A full disk: the line above has been seen, and what raised the alert must go on. What
+            # could not be journalled was not said: it is said again at the next occasion.
+            log().error("alert.not_journalled", rule=rule, reason=str(error))
+            return
         self._keep(alert)
         self._outbox.flush()
 
@@ -195,7 +200,8 @@ class Outage:
         self._lock = threading.RLock()
         self._health, self._alerts = health, alerts
         self._down: set[str] = set()
-        self._rule = BUS_DOWN
+        # What a service that was killed during an outage left firing ends with the first success.
+        self._is_stale = any(map(alerts.is_firing, (BUS_DOWN, STREAM_FLUSHED)))
         self._told: set[str] = set()
 
     def report(self, who: str, error: BusError | None) -> None:
@@ -208,11 +214,13 @@ class Outage:
                 self._down.discard(who)
             if error is not None:
                 self._tell(error, is_new=not was_down)
-            elif was_down and not self._down:
+            elif not self._down and (was_down or self._is_stale):
+                self._is_stale = False
                 log().info("bus.up")
                 self._told.clear()
                 self._health.set(BUS, None)
-                self._alerts.resolve(self._rule, evidence="the bus answers again")
+                for rule in (BUS_DOWN, STREAM_FLUSHED):
+                    self._alerts.resolve(rule, evidence="the bus answers again")
 
     def _tell(self, error: BusError, *, is_new: bool) -> None:
         """Show the reason of the day; log each once, and fire one alert for all of them."""
@@ -221,8 +229,8 @@ class Outage:
             self._told.add(str(error))
             log().warning("bus.down", reason=str(error))
         if is_new:
-            self._rule = STREAM_FLUSHED if isinstance(error, BusLostError) else BUS_DOWN
-            self._alerts.fire(self._rule, evidence=str(error))
+            rule = STREAM_FLUSHED if isinstance(error, BusLostError) else BUS_DOWN
+            self._alerts.fire(rule, evidence=str(error))
 
 
 @dataclass
@@ -281,6 +289,13 @@ class Context:
                 self._controls[kind] = self.outbox(kind, CONTROL)
             self._controls[kind].append(events)
             self._controls[kind].flush()
+
+    def close(self) -> None:
+        """Close the journals of control streams."""
+        self.alerts.close()
+        with self._control_lock:
+            for outbox in self._controls.values():
+                outbox.close()
 
     def outbox(self, kind: str, underlying: str) -> Outbox:
         """Return the outbox of this service's stream; its outages are the service's."""

@@ -20,7 +20,7 @@ from libs.common.backoff import Backoff
 from libs.common.bus import Bus
 from libs.common.checks import BusError, BusForeignError, BusFullError, BusLostError
 from libs.common.entry_codec import NO_ENTRY, EntryId
-from libs.common.events import Event, Tick
+from libs.common.events import Alert, Event, Tick
 from libs.common.journal import Entry
 from libs.common.stream_writer import StreamWriter
 from libs.common.streams import stream, stream_name
@@ -31,6 +31,9 @@ FRESH_MAX = 20_000
 
 LOOK_S = 2.0
 """How often a writer that is in step asks whether its stream is still there."""
+
+FLOOR = 100
+"""Entries that a stream is not trimmed below when Redis is full."""
 
 IDS_READ = 2_000
 """Entries of a control stream read at a time to see which events it has."""
@@ -229,7 +232,7 @@ class Outbox:
         while found := self._bus.entries(self.name, after=after, count=IDS_READ):
             known |= {d.event.id for d in found if d.event is not None}
             after = found[-1].entry_id
-        missing = [event for event in entries if event.id not in known]
+        missing = _missing(entries, known)[-limit:]
         self._bus.post(self.name, missing, entries_max=limit)
         self._is_there = True
 
@@ -246,7 +249,9 @@ class Outbox:
         """Trim to half of what it is: a full Redis refuses even an XADD that would trim."""
         try:
             facts = self._bus.facts(self.name)
-            cut = self._bus.trim(self.name, entries_max=facts.length // 2) if facts else 0
+            length = facts.length // 2 if facts else 0
+            # Whose memory it is does not show: below the floor it is not ours that fills it.
+            cut = self._bus.trim(self.name, entries_max=length) if length > FLOOR else 0
         except BusError:
             return  # the next try of flush will say what is wrong now
         log().warning("stream.trimmed", stream=self.name, entries=cut, reason="Redis is full")
@@ -261,3 +266,17 @@ class Outbox:
         if self._writer.seq > seq:
             self._writer.cut_behind(seq)
         return tick_ns
+
+
+def _missing(events: Sequence[Event], known: set[str]) -> list[Event]:
+    """Return what a control stream lacks of one writer's `events`, whose ids it has in `known`.
+
+    One writer posts in order, so what stands before its last known event was posted once, and was
+    trimmed since. On an empty stream only the newest word of each alert is news: what fired and was
+    resolved must not stop anybody again.
+    """
+    posted = [place for place, event in enumerate(events) if event.id in known]
+    if posted:
+        return list(events[posted[-1] + 1 :])
+    newest = {(e.rule, e.underlying): e.id for e in events if isinstance(e, Alert)}
+    return [e for e in events if not isinstance(e, Alert) or newest[(e.rule, e.underlying)] == e.id]

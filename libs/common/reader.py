@@ -140,10 +140,11 @@ class OrderedReader:
                 events += found
         if refilled:
             self._report_hole(refilled)
-        elif deliveries and self._context.alerts.is_firing("stream_hole", self._underlying):
-            self._context.alerts.resolve(
-                "stream_hole", evidence="read on without a hole", underlying=self._underlying
-            )
+        elif deliveries:
+            for rule in ("stream_hole", "stream_lost"):
+                self._context.alerts.resolve(
+                    rule, evidence="read on without a hole", underlying=self._underlying
+                )
         return events
 
     def _refill(self, entry_id: EntryId, event: Event) -> list[Event]:
@@ -153,6 +154,9 @@ class OrderedReader:
             return []
         before = self._seq
         found = list(self._place.between(before, entry_id.seq + 1))
+        # A tick made for this very instant would close it before the stream has told its rest.
+        while found and not found[-1].seq and found[-1].ts_ns == event.ts_ns:
+            found.pop()
         if found and found[-1].seq == entry_id.seq:
             event = found.pop()  # the archive's word, should the stream's be forged
         self._seq = entry_id.seq
@@ -208,8 +212,10 @@ class Place:
 
     def written_seq(self) -> int:
         """Return the last number given."""
-        entries = (e for path in self._journals()[-1:] for e in read_journal(path).entries)
-        return max([self.sealed_seq(), *(entry.event.seq for entry in entries)])
+        last = self._journals()[-1:]
+        events = self._journalled(last[0], is_last=False) if last else None
+        # The counter last: an hour that was sealed meanwhile is counted there.
+        return max([*(event.seq for event in events or ()), self.sealed_seq()])
 
     def behind(self, after_ns: int) -> Iterator[Event]:
         """Yield the events later than `after_ns` that are archived, up to the last whole instant.
@@ -232,9 +238,11 @@ class Place:
         hours: set[int] = set()
         found: list[Event] = []
         for path in self._journals():
-            hours.add(journal_hour_ns(path))
             events = self._journalled(path, is_last=False)
-            found += [e for e in events or () if low_seq < e.seq < high_seq]
+            if events is None:
+                continue  # sealed since it was listed: looked for among the sealed hours
+            hours.add(journal_hour_ns(path))
+            found += [e for e in events if low_seq < e.seq < high_seq]
         if min([e.seq for e in found], default=high_seq) > low_seq + 1:
             sealed = self._sealed_between(low_seq, high_seq, hours)
             known = {event.id for event in found}
@@ -316,6 +324,8 @@ class ControlReader:
         try:
             deliveries = self._deliveries(block_s)
         except BusError as error:
+            # What a lost answer held is pending now, and must be read: it may be a `kill`.
+            self._pending_after = NO_ENTRY
             self._context.outage.report(self._who, error)
             return []
         self._context.outage.report(self._who, None)

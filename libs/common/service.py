@@ -29,7 +29,7 @@ from libs.common import durable
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
 from libs.common.checks import ConfigError, HawkError, check
 from libs.common.context import Context
-from libs.common.events import DeadLetter, Event, ModelEvent, Tick
+from libs.common.events import DeadLetter, Event, ModelEvent, Tick, body, decode
 from libs.common.handler import Handler
 from libs.common.reader import BLOCK_S, OrderedReader
 from libs.common.redis_bus import connect
@@ -82,7 +82,10 @@ class HandlerFailed(Exception):
 def guarded(handler: Handler, event: Event) -> Sequence[Event]:
     """Feed one event; raise `HandlerFailed` whatever the handler raises."""
     try:
-        return handler.handle(event)
+        made = handler.handle(event)
+        for output in made:
+            decode(body(output))  # what could not be read back must never be journalled
+        return made
     except Exception as error:
         log().error("handler.failed", event_id=event.id, error=repr(error), exc_info=True)
         raise HandlerFailed(event, error) from error
@@ -102,7 +105,7 @@ class Attempts:
         RESTARTS.labels(self._context.name).inc()
         count = self._counts.get(event.id, 0) + 1
         self._counts[event.id] = count
-        if count >= ATTEMPTS_MAX:
+        if count >= ATTEMPTS_MAX and event.id not in self.given_up:
             entry_id = f"{event.ts_ns // 1_000_000}-{event.seq}"
             self._context.dead_letter(
                 stream_name=name, entry_id=entry_id, reason=str(failure), event=event
@@ -179,11 +182,13 @@ class Worker:
 
     def run(self) -> None:
         """Work until the stop sign, then leave nothing half done."""
-        while not self._context.stop.is_set():
-            self.step()
-        self._outbox.flush()
-        self._reader.ack()
-        self._outbox.close()
+        try:
+            while not self._context.stop.is_set():
+                self.step()
+            self._outbox.flush()
+            self._reader.ack()
+        finally:
+            self._outbox.close()
 
     def step(self, *, block_s: float = BLOCK_S) -> None:
         """Read once, and do the whole instants that there are."""
@@ -215,7 +220,8 @@ class Worker:
             if event.ts_ns != last_ns:
                 last_ns = event.ts_ns
                 for told in self._before(self._underlying, last_ns):
-                    outputs += guarded(self._handler, told)
+                    if told.id not in self._attempts.given_up:
+                        outputs += guarded(self._handler, told)
             if event.id not in self._attempts.given_up:
                 outputs += guarded(self._handler, event)
         return outputs
@@ -261,14 +267,18 @@ def run_handlers(
     writer = stream(source).writers[0]
     context.health.set("start", None)
     context.health.set("streams", f"waiting for the first event of {writer}")
-    while not context.stop.is_set():
-        for underlying in underlyings(context.root, writer=writer, kind=source):
-            pool.start(underlying, partial(work, underlying))
-            context.health.set("streams", None)
-        pool.check()
-        context.flush()
-        context.stop.wait(POLL_S)
-    pool.join()
+    try:
+        while not context.stop.is_set():
+            for underlying in underlyings(context.root, writer=writer, kind=source):
+                pool.start(underlying, partial(work, underlying))
+                context.health.set("streams", None)
+            pool.check()
+            context.flush()
+            context.stop.wait(POLL_S)
+    finally:
+        # Also when this loop fails: a worker must not outlive its role.
+        context.stop.set()
+        pool.join()
 
 
 class Workers:
@@ -333,7 +343,7 @@ def _serve(name: str, run: Callable[[Context], None], settings: Settings) -> Non
     finally:
         context.stop.set()
         context.flush()
-        context.alerts.close()
+        context.close()
         web.stop()
         bus.close()
         log().info("service.stopped", seconds=round(time.monotonic() - began_s, 1))

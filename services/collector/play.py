@@ -117,7 +117,8 @@ class Player:
             # Not written at the stop sign: the next start plays it again.
             if self._stop.wait(backoff.next_s()):
                 return
-        if fault is not None:
+        # Also what a collector before us fired and could not take back.
+        if fault is not None or self._context.alerts.is_firing(f"{JOURNAL}_unwritable"):
             self._say_writable()
         self._context.clock.see(self._batch[-1].ts_ns)
         self._batch, self._size = [], 0
@@ -152,11 +153,7 @@ class Player:
     def _say_unwritable(self, error: ArchiveError) -> None:
         log().error("journal.unwritable", reason=str(error))
         self._context.health.set(JOURNAL, str(error))
-        try:
-            self._context.alerts.fire(f"{JOURNAL}_unwritable", evidence=str(error), severity="page")
-        except ArchiveError:
-            # An alert is journalled too; the log line and `/readyz` must do.
-            log().error("alert.unwritable", rule=f"{JOURNAL}_unwritable")
+        self._context.alerts.fire(f"{JOURNAL}_unwritable", evidence=str(error), severity="page")
 
     def _say_writable(self) -> None:
         log().info("journal.writable")

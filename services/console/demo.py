@@ -72,14 +72,12 @@ def run_demo(folder: Path, settings: Settings, *, as_json: bool) -> None:
             folder / "past", root, on_progress=lambda step, share: show(share)
         )
     verdicts = [_train(root, start_ns + EARLY_HOURS * HOUR_NS, "an early look")]
-    trained_from_s = time.monotonic()
     verdicts.append(_train(root, split_ns, "five days"))
-    trained_s = time.monotonic() - trained_from_s
     with progress("replaying the sixth day") as show:
         request = ReplayRequest(start_ns=split_ns, out=out)
         replayed = run_replay(root, request, settings, on_progress=show)
     live = play_live(
-        LiveHour(root, folder / "end", folder / "live.log", start_ns=live_ns, trained_s=trained_s),
+        LiveHour(root, folder / "end", folder / "live.log", live_ns),
         settings,
         retrain=lambda: _train(root, live_ns, "retrain while the last hour is live"),
     )
@@ -225,7 +223,10 @@ def _print_strategies(strategies: dict[str, Any]) -> None:
 
 def _print_live(live: dict[str, Any]) -> None:
     emit("")
-    emit(f"the last hour, live: `hawk up` at {live['speed']:g} times its speed, from the recording")
+    emit(
+        f"the last hour, live: `hawk up` at {live['speed']:g} times its speed until the swap, then"
+    )
+    emit("stopped, started again, and the rest as fast as it goes")
     counts = [f"{live[n]} {n}" for n in ("instants", "snapshots", "forecasts", "orders")]
     emit(f"  {', '.join(counts)}")
     swap = live["swap"]

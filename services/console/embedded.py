@@ -122,7 +122,7 @@ class Embedded:
                 context.stop.set()
                 with suppress(HawkError):  # what the service died of is what counts
                     context.flush()
-                    context.alerts.close()
+                    context.close()
                 seconds = round(time.monotonic() - began_s, 1)
                 log().info("service.stopped", service=name, seconds=seconds)
 

@@ -79,7 +79,7 @@ class Supervisor:
                 self._bury(life, now_s)
             is_down = life.running is None and not life.is_done
             if is_down and self.hopeless is None and now_s >= life.record.due_s:
-                self._start(life, now_s)
+                self._restart(life, now_s)
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of what runs now, by name."""
@@ -120,6 +120,14 @@ class Supervisor:
         for life in self._lives.values():
             life.is_done = True
             self._end(life, signal.SIGKILL)
+
+    def _restart(self, life: _Life, now_s: float) -> None:
+        """Start again; a machine that has no room for a process now may have it later."""
+        try:
+            self._start(life, now_s)
+        except UnavailableError as error:
+            log().warning("child.unstartable", child=life.child.name, reason=str(error))
+            life.record = life.record.after_death(started_s=now_s, ended_s=now_s)
 
     def _start(self, life: _Life, now_s: float) -> None:
         child = life.child

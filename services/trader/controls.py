@@ -67,6 +67,9 @@ def halts_after(halts: Mapping[str, str], control: Control) -> dict[str, str]:
     after = dict(halts)
     if control.verb in (KILL, "halt"):
         after.setdefault(key, control.reason)
+    elif control.verb == "resume" and not control.argument:
+        # A person who says go has seen the alerts that fire.
+        after = {k: why for k, why in after.items() if k != KILL and not k.startswith("alert ")}
     else:
         after.pop(key, None)
     return after

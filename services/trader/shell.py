@@ -165,7 +165,7 @@ class Desk:
         outbox.cut_behind(self._seqs.get(underlying, 0))
         began_ns = begin_ns(self._root, "collector", "snapshots", underlying) or 0
         if self.tick_ns < 0:
-            self._start(began_ns)
+            self._start(self._earliest_ns())
         after_ns = max(self.tick_ns, began_ns)
         self._outboxes[underlying] = outbox
         self._merge.open(underlying, after_ns)
@@ -178,6 +178,12 @@ class Desk:
                 after_ns=after_ns,
             )
 
+    def _earliest_ns(self) -> int:
+        """Return from where the first of all underlyings is streamed."""
+        places = underlyings(self._root, writer="collector", kind="snapshots")
+        begins = [begin_ns(self._root, "collector", "snapshots", place) or 0 for place in places]
+        return min(begins, default=0)
+
     def _start(self, began_ns: int) -> None:
         """Tell an engine that starts empty about the markets that are already open."""
         types = {
@@ -185,7 +191,8 @@ class Desk:
             for event_type, seconds in self._engine.lookback_s.items()
         }
         for event in Archive(self._root).scan(types, end_ns=began_ns + 1):
-            self._engine.handle(event)
+            if event.id not in self._attempts.given_up:
+                guarded(self._engine, event)
         self.tick_ns = began_ns
         self._save()
 

@@ -155,9 +155,11 @@ class Trainer:
 
     def _carry_out(self, command: Command, now_s: float) -> None:
         words = (command.argument or "").split()
-        reason = f"command of {command.who}"
+        reason = f"command {command.id} of {command.who}"
+        if self._was_done(reason):
+            return  # a kill came between the deed and its acknowledgement
         if command.command == "train":
-            self._asked, self._retry_at_s = reason, now_s
+            self._asked, self._retry_at_s = f"command of {command.who}", now_s
         elif command.command == "activate":
             overrides_gate = words[1:] == ["override"]
             if len(words) not in (1, 2) or (len(words) == 2 and not overrides_gate):
@@ -174,6 +176,10 @@ class Trainer:
             ts_ns = self._context.clock.for_control()
             switched = serving.rollback(self._root, reason=reason, ts_ns=ts_ns)
             log().info("model.rolled_back", **switched)
+
+    def _was_done(self, reason: str) -> bool:
+        """Tell whether a command took effect: twice, a rollback would put the bad model back."""
+        return any(event.reason.endswith(reason) for event in publish.activations(self._root))
 
     def _count(self, now_s: float) -> None:
         """Bring up to date what there is to learn from, now and then."""

@@ -1,12 +1,13 @@
 """What every bus must do: `test_bus` runs this suite on Redis, `test_memory_bus` in memory."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from libs.common.bus import Bus
-from libs.common.checks import BusForeignError
+from libs.common.checks import BusForeignError, BusLostError
 from libs.common.entry_codec import NO_ENTRY, Delivery, EntryId
 from libs.common.events import Event, QuoteSnapshot, set_seq
 from libs.common.journal import Entry
@@ -97,6 +98,18 @@ class BusContract:
             bus.publish(NAME, entries(3), entries_max=ROOMY)
         bus.publish(NAME, entries(4), entries_max=ROOMY)
 
+    def test_a_stream_that_must_exist_and_is_gone_is_not_begun_anew(self, bus: Bus) -> None:
+        for _ in range(2):
+            with pytest.raises(BusLostError, match=NAME):
+                bus.publish(NAME, entries(1), entries_max=ROOMY, must_exist=True)
+            assert bus.facts(NAME) is None
+            # A reader that waits for the stream does not hide its loss.
+            assert read(bus) == [] and bus.facts(NAME) is None
+            bus.publish(NAME, entries(1), entries_max=ROOMY)
+            bus.publish(NAME, entries(1, 2), entries_max=ROOMY, must_exist=True)
+            assert numbers_of(bus.entries(NAME, count=ROOMY)) == [1, 2]
+            bus.remove(NAME)
+
     def test_no_stream_has_no_last_id_and_no_facts(self, bus: Bus) -> None:
         assert bus.last_id(NAME) == NO_ENTRY
         assert bus.facts(NAME) is None
@@ -135,6 +148,21 @@ class BusContract:
         assert numbers_of(pending(bus, after=id_of(1))) == [3]
         assert pending(bus, consumer="other") == []
         assert pending(bus, after=id_of(3)) == []
+
+    def test_pending_entries_are_counted_off_and_never_waited_for(self, bus: Bus) -> None:
+        bus.publish(NAME, entries(1, 2, 3), entries_max=ROOMY)
+        read(bus, count=3)
+        found: list[list[Delivery]] = []
+
+        def again(after: EntryId, count: int) -> None:
+            named = {"group": "g", "consumer": "c", "count": count, "block_s": LONG_S}
+            found.append(bus.read(NAME, **named, pending_after=after))
+
+        for after, count in ((NO_ENTRY, 2), (id_of(1), 1), (id_of(3), 1)):
+            thread = threading.Thread(target=again, args=(after, count), daemon=True)
+            thread.start()
+            thread.join(LONG_S / 2)
+        assert [numbers_of(one) for one in found] == [[1, 2], [2], []]
 
     def test_acknowledging_counts_what_was_pending(self, bus: Bus) -> None:
         bus.publish(NAME, entries(1, 2, 3), entries_max=ROOMY)
@@ -253,12 +281,14 @@ class BusContract:
         assert [group.lag_true for group in facts.groups] == [0, 3]
 
     def test_posted_events_get_rising_ids_and_keep_no_counter(self, bus: Bus) -> None:
+        began_ms = time.time_ns() // 1_000_000
         event = model_event(1)
         set_seq(event, 7)
         bus.post(CONTROL_NAME, [event, model_event(2), event], entries_max=ROOMY)
         found = bus.entries(CONTROL_NAME, count=ROOMY)
         assert [d.event.id for d in found if d.event] == [event.id, model_event(2).id, event.id]
         assert sorted({d.entry_id for d in found}) == [d.entry_id for d in found]
+        assert began_ms <= found[0].entry_id.ms <= time.time_ns() // 1_000_000
         assert [d.event.seq for d in found if d.event] == [0, 0, 0]
 
     def test_readers_do_not_share_an_event(self, bus: Bus) -> None:

@@ -8,7 +8,7 @@ import pytest
 from libs.common.bus import Bus
 from libs.common.checks import BusError, BusForeignError, BusFullError
 from libs.common.entry_codec import EntryId
-from libs.common.redis_bus import SOCKET_TIMEOUT_S, connect
+from libs.common.redis_bus import PIPELINE_ENTRIES_MAX, SOCKET_TIMEOUT_S, connect
 from tests.common.bus_contract import (
     CONTROL_NAME,
     NAME,
@@ -162,6 +162,14 @@ def test_a_full_server_refuses_entries_but_obeys_a_trim(bus: Bus, server: RedisS
     assert bus.trim(NAME, entries_max=10) == 1989
     bus.publish(NAME, entries(2000), entries_max=10)
     assert bus.last_id(NAME) == id_of(2000)
+
+
+def test_what_a_full_server_refuses_is_not_sent_to_its_end(bus: Bus, server: RedisServer) -> None:
+    bus.ping()
+    server.config(maxmemory=1)
+    with pytest.raises(BusFullError):
+        bus.publish(NAME, entries(*range(1, 2000)), entries_max=ROOMY)
+    assert server.calls("xadd") <= PIPELINE_ENTRIES_MAX
 
 
 def test_a_full_server_is_still_read_and_acknowledged(bus: Bus, server: RedisServer) -> None:

@@ -13,7 +13,7 @@ from libs.common.checks import BusError
 from libs.common.entry_codec import NO_ENTRY, EntryId
 from libs.common.events import set_seq
 from libs.common.journal import Entry
-from libs.common.memory_bus import TRIM_ENTRIES, MemoryBus
+from libs.common.memory_bus import CLAIM_LOOKS, TRIM_ENTRIES, MemoryBus
 from libs.common.redis_bus import RedisBus, connect
 from tests.common.bus_contract import (
     NAME,
@@ -54,6 +54,19 @@ def test_idle_time_counts_from_the_last_delivery() -> None:
     now[0] = 15.0
     taken = bus.claim(NAME, group="g", consumer="c", idle_s_min=7, count=9)
     assert numbers_of(taken.deliveries) == []
+
+
+def test_a_claim_looks_at_so_many_entries_and_no_further() -> None:
+    now = [0.0]
+    bus = MemoryBus(clock_s=lambda: now[0])
+    bus.publish(NAME, entries(*range(1, CLAIM_LOOKS + 2)), entries_max=ROOMY)
+    read(bus, consumer="slow")
+    now[0] = 9.0
+    still = {"group": "g", "consumer": "slow", "count": CLAIM_LOOKS, "block_s": 0}
+    bus.read(NAME, **still, pending_after=NO_ENTRY)
+    named = {"group": "g", "consumer": "c", "idle_s_min": 9}
+    assert bus.claim(NAME, **named, count=1) == ([], [])
+    assert numbers_of(bus.claim(NAME, **named, count=2).deliveries) == [CLAIM_LOOKS + 1]
 
 
 def test_a_stream_is_never_longer_than_its_bound_and_a_step() -> None:

@@ -1,7 +1,6 @@
 """The demo's live hour, with a small recording: a bundle is swapped in while `hawk up` plays."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +11,7 @@ from libs.common.events import Event, Forecast, ModelEvent, event_id
 from libs.common.settings import Settings
 from libs.common.stream_writer import StreamWriter
 from services.collector.recording import import_recording
-from services.console.live_demo import HOUR_S_MAX, HOUR_S_MIN, LiveHour, play_live, swap_shown
+from services.console.live_demo import LiveHour, play_live, swap_shown
 from services.console.output import parse_time
 from services.console.recording_cut import cut_recording
 from tests.common.samples import T0_NS, model_event
@@ -40,15 +39,8 @@ BASE = Forecast(
 )
 
 
-def hour(tmp_path: Path, **more: Any) -> LiveHour:
-    known: dict[str, Any] = {"start_ns": LIVE_NS, "trained_s": 0.0, **more}
-    return LiveHour(tmp_path / "data", tmp_path / "all", tmp_path / "log", **known)
-
-
-def test_the_hour_lasts_as_long_as_a_training_needs_within_bounds(tmp_path: Path) -> None:
-    assert hour(tmp_path, trained_s=0.0).speed == 3600 / HOUR_S_MIN
-    assert hour(tmp_path, trained_s=20.0).speed == 60.0
-    assert hour(tmp_path, trained_s=900.0).speed == 3600 / HOUR_S_MAX
+def hour(tmp_path: Path) -> LiveHour:
+    return LiveHour(tmp_path / "data", tmp_path / "all", tmp_path / "log", LIVE_NS)
 
 
 def write(root: Path, kind: str, events: list[Event]) -> None:
@@ -114,6 +106,9 @@ def test_a_rejected_retrain_is_activated_by_hand_between_two_forecasts(
     assert live["swap"]["before"]["bundle"] == "base"
     assert live["swap"]["after"]["bundle"] == candidate
     assert live["compared"]["equal"] is True
+    assert live["compared"]["events"]["forecasts"]["recorded"]["count"] == live["forecasts"]
+    # Stopped behind the swap, and started again for the rest.
+    assert (tmp_path / "log").read_text().count("hawk up: recording") == 2
 
 
 @pytest.mark.slow

@@ -216,7 +216,7 @@ def test_activation_and_rollback_by_command_are_done_and_posted(
     own.step()
     own.step()
     assert actions(own.bus) == [("activated", made), ("rolled_back", bundle.BASE)]
-    assert publish.activations(own.root)[0].reason.endswith("command of ann")
+    assert publish.activations(own.root)[0].reason.endswith("of ann")
 
 
 def test_a_restart_does_not_repeat_an_order(scene: Callable[..., Scene]) -> None:
