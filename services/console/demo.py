@@ -233,7 +233,8 @@ def _print_live(live: dict[str, Any]) -> None:
     if swap is None:
         emit("  no swap to show: the hour was over before the verdict (a very busy machine)")
     else:
-        emit(f"  hot swap by {live['swapped_by']}, between two forecasts of one market:")
+        emit("  hot swap between two forecasts of one market,")
+        emit(f"  by {live['swapped_by']}:")
         for when in ("before", "after"):
             told = swap[when]
             at = f"{format_time(told['ts_ns'])} {told['venue']} {told['market']}"

@@ -19,9 +19,10 @@ from services.console.supervisor import Child
 NAME = "redis"
 SERVER = "redis-server"
 
-MEMORY_MAX = "1gb"
-"""Every stream of three underlyings at its longest: 3 x 100,000 entries of snapshots, features
-and forecasts take about 0.9 GB. A full Redis refuses writes; it evicts nothing."""
+MEMORY_MAX = "512mb"
+"""Three times what the streams of three underlyings take at their longest: 20,000 entries each of
+snapshots (0.4 kB), features (1.5 kB) and forecasts (0.6 kB). A full Redis refuses, and evicts
+nothing."""
 
 SOCKET_PATH_MAX = 100
 """The kernel takes 107 bytes; a longer path gets a private folder of its own."""

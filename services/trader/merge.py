@@ -7,7 +7,7 @@ underlying while another may still have something to say about the same moment.
 
 `behind` is the decision to question: instead of a thread per stream the caller reads from the
 stream that holds the merge back, and waits there. What the others have meanwhile is read when their
-turn comes; nothing is polled.
+turn comes, or when a wait was in vain.
 """
 
 from collections import deque
@@ -48,6 +48,10 @@ class Merge:
             if isinstance(event, Tick):
                 self._complete_ns[source] = event.ts_ns
         check(len(waiting) <= WAITING_MAX, f"{len(waiting)} events of {source} wait for the others")
+
+    def waiting(self, source: Source) -> int:
+        """Return how many events of one stream are held."""
+        return len(self._waiting[source])
 
     def behind(self) -> Source | None:
         """Return the stream that holds the merge back; None without any stream."""

@@ -49,6 +49,9 @@ _TOLD = (
     *("fee_e6", "pnl_e6", "reason"),
 )
 
+AHEAD_MAX = 10_000
+"""Events held of a stream that is ahead of another one; half of what a stream holds."""
+
 ORDERS = Counter("hawk_trader_orders_total", "Orders made.")
 FILLS = Counter("hawk_trader_fills_total", "Fills.")
 SETTLEMENTS = Counter("hawk_trader_settlements_total", "Positions settled.")
@@ -132,7 +135,10 @@ class Desk:
             self._context.health.set("streams", "waiting for the first event of collector")
             self._context.stop.wait(POLL_S)
         else:
-            self._merge.add(source, self._readers[source].read(block_s=block_s))
+            events = self._readers[source].read(block_s=block_s)
+            self._merge.add(source, events)
+            if not events:
+                self._read_ahead(source)
         # Before anything is taken: an underlying that is new is streamed from now on, and no
         # instant may be done without it.
         self._discover()
@@ -147,6 +153,16 @@ class Desk:
             self._flush()
         self._ack()
         self._context.flush()
+
+    def _read_ahead(self, source: Source) -> None:
+        """Read what the other streams have, while nothing comes from the one that is behind.
+
+        Else a stream that the archive has put ahead would keep its entries unacknowledged, and a
+        collector at full speed waits for them before it writes what we wait for.
+        """
+        for other, reader in self._readers.items():
+            if other != source and self._merge.waiting(other) < AHEAD_MAX:
+                self._merge.add(other, reader.read(block_s=0.0))
 
     def _ack(self) -> None:
         for reader in self._readers.values():

@@ -62,7 +62,7 @@ def test_it_listens_on_a_private_socket_alone_and_keeps_what_it_is_told(
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
-        "maxmemory": str(1 << 30),
+        "maxmemory": str(512 << 20),
     }
     supervisor.drain(within_s=30.0)
     own.remove()

@@ -591,6 +591,7 @@ def test_killed_again_and_again(pipeline: Pipeline, server: RedisServer) -> None
         server.restart()
         pipeline.write(10)
     pipeline.settle()
+    wait_until(lambda: not reasons(pipeline), "both are ready")
     pipeline.stop()
     pipeline.assert_exact()
     for states in down_alerts(pipeline):
@@ -604,6 +605,7 @@ def test_connections_cut_again_and_again(pipeline: Pipeline, server: RedisServer
         server.raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         pipeline.write(1)
     pipeline.settle()
+    wait_until(lambda: not reasons(pipeline), "both are ready")
     pipeline.stop()
     pipeline.assert_exact()
     pipeline.assert_stream_exact()
