@@ -27,18 +27,21 @@ decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 encoder = msgspec.json.Encoder()
 
 
-def snapshot(number: int, *, ts_ns: int, market: str = "KXBTC15M-26NOV221100-00") -> QuoteSnapshot:
-    """Return a full book, five levels a side, numbered from 1."""
+def snapshot(
+    number: int, *, ts_ns: int, market: str = "KXBTC15M-26NOV221100-00", levels: int = 5
+) -> QuoteSnapshot:
+    """Return a full book, numbered from 1."""
+    size_e2 = 10_000 + number % 1000
     event = QuoteSnapshot(
         ts_ns=ts_ns,
         id=event_id("QuoteSnapshot", market, number),
         venue="kalshi",
         market=market,
         underlying="BTC-USD",
-        yes_bids_price_e4=(4900, 4800, 4700, 4600, 4500),
-        yes_bids_size_e2=(10_000 + number % 1000, 20_000, 31_500, 40_000, 52_300),
-        yes_asks_price_e4=(5100, 5200, 5300, 5400, 5500),
-        yes_asks_size_e2=(12_300, 45_600, 78_900, 12_300 + number % 777, 4_560),
+        yes_bids_price_e4=tuple(4900 - 100 * place for place in range(levels)),
+        yes_bids_size_e2=tuple(size_e2 + 7_300 * place for place in range(levels)),
+        yes_asks_price_e4=tuple(5100 + 100 * place for place in range(levels)),
+        yes_asks_size_e2=tuple(size_e2 + 12_300 * place for place in range(levels)),
         last_price_e4=5_000,
         age_ns=123_456_789,
     )

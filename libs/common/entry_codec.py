@@ -89,14 +89,15 @@ def xadd(head: str, entry: Entry) -> bytes:
     """Return the command that adds `entry` under the id it was given."""
     event = entry.event
     content = entry.content or body(event)
-    middle = (
-        f"{head}{_word(f'{entry.entry_ms}-{event.seq}')}{_TYPE_TEXT[type(event)]}"
-        f"{_word(event.id)}$2\r\nts\r\n{_word(str(event.ts_ns))}$4\r\nbody\r\n"
-        f"${len(content)}\r\n"
+    entry_id, event_id, ts = f"{entry.entry_ms}-{event.seq}", event.id, str(event.ts_ns)
+    # Word by word, as _word writes them: calling it for each would double the time.
+    text = (
+        f"{head}${len(entry_id)}\r\n{entry_id}\r\n{_TYPE_TEXT[type(event)]}${len(event_id)}\r\n"
+        f"{event_id}\r\n$2\r\nts\r\n${len(ts)}\r\n{ts}\r\n$4\r\nbody\r\n${len(content)}\r\n"
     )
-    if not middle.isascii():  # lengths above count characters
+    if not text.isascii():  # lengths above count characters
         return _packed(head, entry, content)
-    return b"%b%b\r\n" % (middle.encode(), content)
+    return b"%b%b\r\n" % (text.encode(), content)
 
 
 def delivery(entry_id: EntryId, fields: Sequence[bytes] | None, *, of_control: bool) -> Delivery:

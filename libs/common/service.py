@@ -141,6 +141,8 @@ def warm_up(context: Context, handler: Handler, underlying: str, upto_ns: int) -
         return
     given_up = dead_events(context.root, context.name)
     for event in Archive(context.root).scan(types, end_ns=upto_ns + 1):
+        if context.stop.is_set():
+            return  # nothing will be fed to it any more
         if getattr(event, "underlying", None) == underlying and event.id not in given_up:
             handler.handle(event)
 
