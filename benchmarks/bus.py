@@ -7,9 +7,10 @@ layer (bare msgspec JSON), and latency: one hop at 1,000 entries a second, and s
 through the real features and predictor processes, beside a chain of bare redis-py relays that
 carries the same entries over as many streams as the bar allows.
 
-What it does not show: a network, or a Redis that syncs to disk. The chain of services syncs three
-journals on the way (the printed fsync is this disk's), the bare one none; both have the same two
-cores, so with other work beside them only the ratios mean something.
+The services sync three journals on the way, the bare chain none, so on a slow disk that bar is the
+disk's. A second chain of relays, over the three streams there are and with a synced file at each,
+shows what is left as ours (`synced`, and the printed fsync). What it does not show: a network, or a
+Redis that syncs to disk. All have the same cores, so beside other work only ratios mean something.
 """
 
 import os
@@ -214,10 +215,12 @@ def hop_bar(server: RedisServer) -> dict[str, Any]:
             ((ours, peers.read_bus), (theirs, peers.read_bare)),
         ):
             server.flush()
+            # As in service: a stream is there before anybody waits for its next entry.
+            send(peers.snapshot(1, ts_ns=1))
             with process(read, str(server.socket), NAME, count) as pipe:
                 began_ns = time.monotonic_ns() + NS // 10
                 events = [
-                    peers.snapshot(n + 1, ts_ns=began_ns + n * NS // HOP_PER_S)
+                    peers.snapshot(n + 2, ts_ns=began_ns + n * NS // HOP_PER_S)
                     for n in range(count)
                 ]
                 for event in events:
@@ -233,17 +236,20 @@ def chain_bars(server: RedisServer) -> list[dict[str, Any]]:
     server.flush()
     with tempfile.TemporaryDirectory(prefix="hawk-bench-") as name, services(Path(name), server):
         writer = Writer(Path(name), server)
-        with relays(server) as first:
-            client = peers.bare(str(server.socket))
-            writer.play(server, rate=100, seconds=2.0)  # imports, warm-up, first allocations
-            sync_ms = fsync_ms(Path(name))
+        writer.play(server, rate=100, seconds=2.0)  # imports, warm-up, first allocations
+        with (
+            Chain(server, "bare", hops=HOPS) as bare,
+            Chain(server, "synced", hops=HOPS - 1, folder=Path(name)) as synced,
+        ):
             bars = []
             for rate in RATES:
                 ours: list[Latencies] = []
                 theirs: list[Latencies] = []
+                alike: list[Latencies] = []
                 for _ in range(CHAIN_ROUNDS):
                     ours.append(writer.play(server, rate=rate, seconds=CHAIN_S))
-                    theirs.append(play_bare(server, client, first, rate=rate))
+                    theirs.append(bare.play(rate))
+                    alike.append(synced.play(rate))
                 bars.append(
                     latency_bar(
                         f"snapshot_to_forecast_p99_of_{HOPS}_bare_hops_at_{rate}_per_s",
@@ -251,7 +257,11 @@ def chain_bars(server: RedisServer) -> list[dict[str, Any]]:
                         limit=1.0,
                         per_s=rate,
                         markets=MARKETS,
-                        fsync_ms=sync_ms,
+                        synced={
+                            **percentiles([*chain(*alike)]),
+                            "p99_ratio": p99_ratio(ours, alike),
+                        },
+                        fsync_ms=fsync_ms(Path(name)),
                     )
                 )
     return bars
@@ -302,47 +312,53 @@ def read_forecasts(socket: str, count: int, pipe: Connection) -> None:
     pipe.send(seen)
 
 
-def play_bare(server: RedisServer, client: Any, first: str, *, rate: int) -> Latencies:
-    """Send the same number of entries, as many at a time, into the first bare stream."""
-    instants = int(rate * CHAIN_S / MARKETS)
-    last = bare_streams()[-1]
-    client.delete(last)
-    with process(peers.read_bare, str(server.socket), last, instants * MARKETS) as pipe:
-        began_ns = time.monotonic_ns() + NS // 10
-        for n in range(instants):
-            due_ns = began_ns + n * NS * MARKETS // rate
-            events = [peers.snapshot(next(_numbers), ts_ns=due_ns) for _ in range(MARKETS)]
-            sleep_until(due_ns)
-            peers.bare_add(client, first, events)
-        seen = pipe.recv()
-    return [(at_ns - ts_ns) / 1e6 for ts_ns, at_ns in seen]
+class Chain:
+    """Bare relays over `hops` streams, each in a process; with `folder`, synced files between."""
 
+    def __init__(
+        self, server: RedisServer, name: str, *, hops: int, folder: Path | None = None
+    ) -> None:
+        self._server, self._client = server, peers.bare(str(server.socket))
+        self._streams = [f"{name}:{hop}" for hop in range(hops)]
+        self._journals = [str(folder / stream) if folder else "" for stream in self._streams]
+        self._relays: list[Any] = []
+        self._number = 0
 
-_numbers = iter(range(1, 10**9))
+    def __enter__(self) -> "Chain":
+        """Start the relays."""
+        for hop, (source, sink) in enumerate(pairwise(self._streams)):
+            ours, theirs = spawn.Pipe()
+            arguments = (str(self._server.socket), source, sink, self._journals[hop], theirs)
+            relay = spawn.Process(target=peers.relay_bare, args=arguments, daemon=True)
+            relay.start()
+            self._relays.append(relay)
+            ours.recv()
+        return self
 
-
-def bare_streams() -> list[str]:
-    """Name the streams of the bare chain."""
-    return [f"bare:{n}" for n in range(HOPS)]
-
-
-@contextmanager
-def relays(server: RedisServer) -> Iterator[str]:
-    """Run the bare relays; the value is the stream to write to."""
-    names = bare_streams()
-    running = []
-    for source, sink in pairwise(names):
-        ours, theirs = spawn.Pipe()
-        arguments = (str(server.socket), source, sink, theirs)
-        running.append(spawn.Process(target=peers.relay_bare, args=arguments, daemon=True))
-        running[-1].start()
-        ours.recv()
-    try:
-        yield names[0]
-    finally:
-        for relay in running:
+    def __exit__(self, *_: object) -> None:
+        """Kill the relays."""
+        for relay in self._relays:
             relay.kill()
             relay.join()
+
+    def play(self, rate: int) -> Latencies:
+        """Send as many entries, as many at a time, into the first stream; return milliseconds."""
+        instants = int(rate * CHAIN_S / MARKETS)
+        first, last = self._streams[0], self._streams[-1]
+        self._client.delete(last)
+        socket = str(self._server.socket)
+        with process(peers.read_bare, socket, last, instants * MARKETS) as pipe:
+            began_ns = time.monotonic_ns() + NS // 10
+            for n in range(instants):
+                due_ns = began_ns + n * NS * MARKETS // rate
+                self._number += MARKETS
+                events = [peers.snapshot(self._number + m, ts_ns=due_ns) for m in range(MARKETS)]
+                sleep_until(due_ns)
+                if self._journals[-1]:
+                    peers.append_synced(self._journals[-1], events)
+                peers.bare_add(self._client, first, events)
+            seen = pipe.recv()
+        return [(at_ns - ts_ns) / 1e6 for ts_ns, at_ns in seen]
 
 
 @contextmanager
@@ -464,6 +480,12 @@ def latency_bar(
         bare_milliseconds=percentiles([*chain(*theirs)]),
         **facts,
     )
+
+
+def p99_ratio(ours: list[Latencies], theirs: list[Latencies]) -> float:
+    """Return the median of the rounds' ratios of their p99s."""
+    p99s = ([percentile(one, 0.99) for one in side] for side in (ours, theirs))
+    return round(ratio(*p99s), 3)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

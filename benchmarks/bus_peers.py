@@ -4,6 +4,7 @@ Every function here that takes a `pipe` is the body of a process: it says "ready
 and sends what it measured when it is done.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -101,6 +102,7 @@ def read_bare(socket: str, name: str, count: int, pipe: Connection) -> None:
     """Read `count` entries with redis-py; send (ts_ns, seen at) of each."""
     client = bare(socket)
     client.xgroup_create(name, GROUP, id="0", mkstream=True)
+    bare_read(client, name, block_ms=None)
     pipe.send("ready")
     seen: list[tuple[int, int]] = []
     while len(seen) < count:
@@ -123,8 +125,8 @@ def read_bus(socket: str, name: str, count: int, pipe: Connection) -> None:
     pipe.send(seen)
 
 
-def relay_bare(socket: str, source: str, sink: str, pipe: Connection) -> None:
-    """Pass entries on from one stream to the next, until killed."""
+def relay_bare(socket: str, source: str, sink: str, journal: str, pipe: Connection) -> None:
+    """Pass entries on from one stream to the next, until killed; through `journal` if named."""
     client = bare(socket)
     client.xgroup_create(source, GROUP, id="0", mkstream=True)
     pipe.send("ready")
@@ -135,4 +137,13 @@ def relay_bare(socket: str, source: str, sink: str, pipe: Connection) -> None:
             number += 1
             set_seq(event, number)
         if events:
+            if journal:
+                append_synced(journal, events)
             bare_add(client, sink, events)
+
+
+def append_synced(journal: str, events: Sequence[Event]) -> None:
+    """Append the bodies to a file and sync it: what every writer of Hawk does first."""
+    with open(journal, "ab", buffering=0) as file:
+        file.write(b"\n".join(map(body, events)))
+        os.fsync(file.fileno())
