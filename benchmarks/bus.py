@@ -37,6 +37,7 @@ from libs.common.entry_codec import EntryId, delivery, fields_of
 from libs.common.events import Event, Market, QuoteSnapshot, SpotSnapshot, Tick, body, event_id
 from libs.common.outbox import Outbox
 from libs.common.redis_bus import PIPELINE_ENTRIES_MAX, connect
+from tests.console.ports import free_port
 from tests.redis_server import RedisServer, redis_server
 
 ROUNDS, HOP_ROUNDS = 21, 7
@@ -54,7 +55,6 @@ HOPS = 4
 """Of the bar: a wire message to a forecast is four. A snapshot crosses three streams to the reader
 of its forecast; the journals are what the fourth pays for."""
 
-PORT = 18_920
 NS = 1_000_000_000
 T0_NS = 1_780_272_000 * NS
 spawn = get_context("spawn")
@@ -365,7 +365,7 @@ class Chain:
 def services(root: Path, server: RedisServer) -> Iterator[None]:
     """Run features and predictor as processes on `root`."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("HAWK_")}
-    env |= {"HAWK_DATA": str(root), "HAWK_REDIS_URL": server.url, "HAWK_PORT": str(PORT)}
+    env |= {"HAWK_DATA": str(root), "HAWK_REDIS_URL": server.url, "HAWK_PORT": str(free_port(6))}
     env["HAWK_LOG_LEVEL"] = "error"
     running = [
         subprocess.Popen([sys.executable, "-m", f"services.{name}"], env=env)

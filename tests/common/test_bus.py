@@ -209,6 +209,19 @@ def test_a_stall_is_an_error_and_what_it_left_is_sent_again_once(server: RedisSe
     assert server.facts("stats")["total_connections_received"] >= 2
 
 
+def test_a_silent_server_is_waited_for_once_and_not_by_each_call(server: RedisServer) -> None:
+    bus = connect(server.url, timeout_s=SHORT_S)
+    bus.ping()
+    with server.paused():
+        connects = Connects(server)
+        for call in every_call(bus):
+            with pytest.raises(BusError, match="does not answer"):
+                call()
+    # The first waited on its open connection, the others were told at once.
+    assert connects() <= 1
+    answered(bus.ping)
+
+
 def test_an_answer_that_came_too_late_is_given_to_nobody(server: RedisServer) -> None:
     bus = connect(server.url, timeout_s=SHORT_S)
     bus.publish(NAME, entries(1, 2), entries_max=ROOMY)

@@ -663,21 +663,41 @@ def test_a_password_that_is_changed_while_all_goes_on(
     assert_recovered(pipeline, lines)
 
 
-def test_read_only(pipeline: Pipeline, server: RedisServer, lines: Lines) -> None:
+@pytest.mark.parametrize(
+    ("hurt", "heal", "reason"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "read only"),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+            "replicas",
+        ),
+    ],
+    ids=["a replica", "too few replicas"],
+)
+def test_read_only(
+    pipeline: Pipeline,
+    server: RedisServer,
+    lines: Lines,
+    *,
+    hurt: tuple[str, ...],
+    heal: tuple[str, ...],
+    reason: str,
+) -> None:
     pipeline.start()
     pipeline.write(20)
     pipeline.settle()
     attempts = Asked(lambda: refused_batches(server))
     with outage(pipeline, lines):
-        server.raw("REPLICAOF", "127.0.0.1", "1")
+        server.raw(*hurt)
         pipeline.write(1000, batch=200)
         wait_until(lambda: hammered(pipeline) and attempts.made >= 6, "several attempts")
         attempts.assert_few()
     # A replica first cuts its clients: what is wrong now is worth more than what was first seen.
     context = pipeline.service.context  # type: ignore[union-attr]
-    wait_until(lambda: "read only" in context.health.reasons().get("bus", ""), "the reason")
-    assert any("read only" in str(line.get("reason")) for line in lines)
-    server.raw("REPLICAOF", "NO", "ONE")
+    wait_until(lambda: reason in context.health.reasons().get("bus", ""), "the reason")
+    assert any(reason in str(line.get("reason")) for line in lines)
+    server.raw(*heal)
     assert_recovered(pipeline, lines)
     pipeline.assert_stream_exact()
 
