@@ -1,15 +1,17 @@
 """Settings: environment `HAWK_*` and `.env`, one table, every fault reported at once.
 
-An unknown `HAWK_*` key is an error, because a misspelt limit is a limit that does not hold. There
-are no secrets here: keys are files below the data folder. `HAWK_RECORDINGS` and `HAWK_ENGINE` are
-known and used by tests only.
+An unknown `HAWK_*` key is an error, because a misspelt limit is a limit that does not hold; other
+keys of `.env` belong to Compose, which reads the same file. There are no secrets here, only the
+names of files that hold them. `HAWK_RECORDINGS` and `HAWK_ENGINE` are known and used by tests only.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,7 +27,7 @@ class Settings(BaseSettings):
     """All settings, frozen. Money in USD, times in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", frozen=True, extra="forbid"
+        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore"
     )
 
     data: Path = Field(Path("data"), description="data folder: archive, models, keys, ledger")
@@ -60,11 +62,19 @@ class Settings(BaseSettings):
         None, description="file with the key of the forecast page; needed beyond loopback"
     )
     http_docs: bool = Field(False, description="serve the forecast page's description: /v1/docs")
+    service_host: str = Field(
+        "",
+        description="host of the other services' pages, {service} stands for its name; empty: "
+        "HAWK_HTTP_HOST if that is this machine",
+    )
     train_every_h: Positive = Field(
         24.0, description="stream hours after which the trainer looks again"
     )
     train_resolutions: Annotated[int, Field(ge=1)] = Field(
         500, description="new resolutions after which the trainer looks again"
+    )
+    alert_webhook_file: Path | None = Field(
+        None, description="file with the address that Alertmanager posts alerts to; Compose only"
     )
     recordings: Path | None = Field(None, description="real recordings, for tests only")
     engine: str | None = Field(
@@ -95,9 +105,11 @@ class Settings(BaseSettings):
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:
     """Read the settings; raise `ConfigError` with one line that names every fault."""
-    faults = [f"{key} is not a known setting" for key in _unknown_keys()]
+    faults = [f"{key} is not a known setting" for key in _unknown(os.environ)]
     settings: Settings | None = None
     try:
+        in_file = dotenv_values(env_file) if env_file is not None else {}
+        faults += [f"{key} in {env_file} is not a known setting" for key in _unknown(in_file)]
         settings = Settings(_env_file=env_file)  # type: ignore[call-arg]
     except ValidationError as error:
         faults += [_fault_text(fault) for fault in error.errors()]
@@ -116,16 +128,14 @@ def describe() -> list[tuple[str, str, str]]:
     ]
 
 
-def _unknown_keys() -> list[str]:
+def _unknown(named: Iterable[str]) -> list[str]:
     known = {key for key, _, _ in describe()}
     # Upper case, because settings are read whatever their case.
-    named = (key for key in os.environ if key.upper().startswith(PREFIX))
-    return sorted(key for key in named if key.upper() not in known)
+    ours = (key for key in named if key.upper().startswith(PREFIX))
+    return sorted(key for key in ours if key.upper() not in known)
 
 
 def _fault_text(fault: ErrorDetails) -> str:
     key = ".".join(str(part) for part in fault["loc"]).upper()
-    if fault["type"] == "extra_forbidden":
-        return f"{key} in the settings file is not a known setting"
     message = fault["msg"].removeprefix("Value error, ")
     return f"{PREFIX}{key}: {message[0].lower()}{message[1:]}"

@@ -72,13 +72,19 @@ def test_an_unknown_key_is_refused_whatever_its_case(
     assert f"{key} is not a known setting" in fault()
 
 
-def test_an_unknown_key_in_the_file_is_refused_by_its_own_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["HAWK_STAKE", "hawk_stake", "Hawk_Stke_Usd"])
+def test_an_unknown_key_in_the_file_is_refused_by_its_own_name(tmp_path: Path, key: str) -> None:
     file = tmp_path / ".env"
-    file.write_text("HAWK_STAKE=5\nHWAK_STAGE=shadow\n")
+    file.write_text(f"{key}=5\nHAWK_STAGE=shadow\n")
     line = fault(file)
-    assert "HAWK_STAKE " in line
-    assert "HWAK_STAGE " in line
-    assert "HAWK_HWAK" not in line
+    assert f"{key} in {file} is not a known setting" in line
+    assert "HAWK_STAGE" not in line
+
+
+def test_keys_of_others_may_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("COMPOSE_PROJECT_NAME=hawk\nGRAFANA_PORT=3001\nHAWK_STAGE=shadow\n")
+    assert load_settings(file).stage == "shadow"
 
 
 def test_live_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
