@@ -5,6 +5,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 RUN := .venv/bin/python
 STAMP := .venv/.installed
+LOCKED := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --python-version 3.11
+COMPILE := .venv/bin/uv pip compile pyproject.toml $(LOCKED)
+# Images take the versions that were tested, and of those only what they import.
+IMAGE_COMPILE := $(COMPILE) -c requirements.lock
 
 .PHONY: help setup demo test soak check bench lock docs clean
 
@@ -45,9 +49,13 @@ docs: setup  ## regenerate docs/features.md and docs/data.md
 	@$(RUN) -m services.features.catalog > docs/features.md
 	@$(RUN) -m services.console.schema > docs/data.md
 
-lock:  ## resolve requirements.lock anew
-	@.venv/bin/uv pip compile pyproject.toml --extra all --extra dev --universal --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --quiet --python-version 3.11 -o requirements.lock
+lock:  ## resolve requirements.lock and the lock of each image anew
+	@$(COMPILE) --extra all --extra dev -o requirements.lock
+	@$(IMAGE_COMPILE) -o deploy/locks/common.lock
+	@echo "setuptools>=80" | .venv/bin/uv pip compile - $(LOCKED) -c requirements.lock -o deploy/locks/build.lock
+	@for s in collector features predictor trader trainer monitor; do \
+	  $(IMAGE_COMPILE) --extra $$s -o deploy/locks/$$s.lock || exit 1; done
+	@$(IMAGE_COMPILE) --extra all -o deploy/locks/console.lock
 
 clean:  ## remove what was built, keep data
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
