@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     train_resolutions: Annotated[int, Field(ge=1)] = Field(
         500, description="new resolutions after which the trainer looks again"
     )
+    train_workers: Annotated[int, Field(ge=1, le=8)] = Field(
+        2, description="processes of a training run, each of up to 500 MB and a core"
+    )
     alert_webhook_file: Path | None = Field(
         None, description="file with the address that Alertmanager posts alerts to; Compose only"
     )

@@ -216,13 +216,16 @@ def train(
     from libs.common.checks import GateRejected
     from services.console.output import emit, emit_json, parse_time, progress
     from services.console.training import run_train
+    from services.trainer.shell import Effort
 
+    effort = Effort(workers=_settings().train_workers)
     with progress("training") as show:
         outcome, figures = run_train(
             _root(data),
             series=series,
             end_ns=parse_time(end),
             cause="operator",
+            effort=effort,
             on_progress=show,
         )
     if as_json:

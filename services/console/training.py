@@ -8,7 +8,7 @@ from libs.common.manifests import require_whole
 from services.console import offline
 from services.trainer import candidates
 from services.trainer.candidates import Tables
-from services.trainer.shell import Outcome
+from services.trainer.shell import DEFAULT_EFFORT, Effort, Outcome
 
 
 def run_train(
@@ -17,6 +17,7 @@ def run_train(
     series: str | None,
     end_ns: int | None,
     cause: str,
+    effort: Effort = DEFAULT_EFFORT,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Outcome, dict[str, Any]]:
     """Train on what was known before `end_ns`, publish the verdict, activate if accepted."""
@@ -31,5 +32,10 @@ def run_train(
         return Tables(rows, offline.resolutions(root, end_ns=upto_ns))
 
     return candidates.run(
-        root, make_tables, cause=cause, known_ns=lambda: ts_ns, on_progress=on_progress
+        root,
+        make_tables,
+        cause=cause,
+        known_ns=lambda: ts_ns,
+        effort=effort,
+        on_progress=on_progress,
     )

@@ -21,11 +21,12 @@ def main() -> int:
     from services.trainer.job import work
 
     try:
-        configure_logging(load_settings().log_level)
+        settings = load_settings()
+        configure_logging(settings.log_level)
     except HawkError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return work(wanted.data, cause=wanted.cause, end_ns=wanted.to)
+    return work(wanted.data, cause=wanted.cause, end_ns=wanted.to, workers=settings.train_workers)
 
 
 def _serve() -> None:

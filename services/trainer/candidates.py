@@ -31,7 +31,7 @@ from services.trainer import publish
 from services.trainer.evidence import Champion, TrainingHistory
 from services.trainer.gate import GatePolicy
 from services.trainer.publish import Change
-from services.trainer.shell import Outcome, champion_of, train
+from services.trainer.shell import DEFAULT_EFFORT, Effort, Outcome, champion_of, train
 
 LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy")
 """What the fitted numbers depend on; a bundle names their versions."""
@@ -59,6 +59,7 @@ def run(
     *,
     cause: str,
     known_ns: Callable[[], int],
+    effort: Effort = DEFAULT_EFFORT,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Outcome, dict[str, Any]]:
     """Train, publish the verdict, activate if accepted; return the outcome and its figures.
@@ -73,7 +74,9 @@ def run(
         with publish.publishing(root):
             durable.sweep(bundle.models_folder(root))
             before, served = history(root), bundle.read_current(root)
-        outcome = train(tables.rows, tables.resolutions, history=before, policy=GatePolicy())
+        outcome = train(
+            tables.rows, tables.resolutions, history=before, policy=GatePolicy(), effort=effort
+        )
         on_progress(0.9)
         ts_ns = known_ns()  # asked before the lock: it may take a while to find out
         with publish.publishing(root):

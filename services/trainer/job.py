@@ -33,6 +33,7 @@ from libs.common.events import Resolution
 from libs.common.journal import read_journal
 from libs.common.manifests import require_whole
 from services.trainer.candidates import Tables, run, run_folder
+from services.trainer.shell import Effort
 
 NICE = 10
 """Behind everything that answers to somebody."""
@@ -123,7 +124,7 @@ class Job:
             os.killpg(self._running.pid, number)
 
 
-def work(root: Path, *, cause: str, end_ns: int) -> int:
+def work(root: Path, *, cause: str, end_ns: int, workers: int) -> int:
     """Run once on what was known before `end_ns`, print the answer, return the exit code."""
     os.nice(NICE)
     if _is_child():
@@ -131,7 +132,11 @@ def work(root: Path, *, cause: str, end_ns: int) -> int:
     began_s = time.monotonic()
     try:
         outcome, figures = run(
-            root, lambda: _tables(root, end_ns), cause=cause, known_ns=lambda: newest_ns(root)
+            root,
+            lambda: _tables(root, end_ns),
+            cause=cause,
+            known_ns=lambda: newest_ns(root),
+            effort=Effort(workers=workers),
         )
     except HawkError as error:
         print(json.dumps({"fault": str(error)}), flush=True)
