@@ -6,12 +6,22 @@ LightGBM. Results go to stdout (`--json`: one line), progress and logs to stderr
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from libs.common.settings import Settings
+from services.console.models_cli import models_app
+from services.console.options import (
+    DataOption,
+    FromOption,
+    JsonOption,
+    SeriesOption,
+    ToOption,
+    UnderlyingOption,
+    VenueArgument,
+    root_of,
+    settings_of,
+)
 
 app = typer.Typer(
     name="hawk",
@@ -20,19 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-models_app = typer.Typer(no_args_is_help=True, help="Bundles: list, show, activate, roll back.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
-
-DataOption = Annotated[Path | None, typer.Option("--data", help="data folder [HAWK_DATA, data]")]
-JsonOption = Annotated[bool, typer.Option("--json", help="one line of JSON")]
-UnderlyingOption = Annotated[str | None, typer.Option("--underlying", help="only this one")]
-VenueArgument = Annotated[str | None, typer.Argument(help="only this venue; all if left out")]
-FromOption = Annotated[str | None, typer.Option("--from", help="RFC 3339, inclusive")]
-ToOption = Annotated[str | None, typer.Option("--to", help="RFC 3339, exclusive")]
-SeriesOption = Annotated[str | None, typer.Option("--series", help="only this series")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="why, for the audit chain")]
 
 
 @app.command()
@@ -45,7 +45,7 @@ def demo(
     """Simulate, import, train, gate, replay a day, its last hour live: the loop, in minutes."""
     from services.console.demo import run_demo
 
-    run_demo(data, _settings(), as_json=as_json)
+    run_demo(data, settings_of(), as_json=as_json)
 
 
 @app.command()
@@ -63,7 +63,7 @@ def up(
     from services.console.output import emit_json
     from services.console.up import UpRequest, bus_kind, print_summary, run_up
 
-    root, settings = _root(data), _settings()
+    root, settings = root_of(data), settings_of()
     request = UpRequest(root, source or settings.source, bus_kind(bus))
     summary = run_up(request, settings)
     emit_json(summary) if as_json else print_summary(summary)
@@ -84,8 +84,8 @@ def tail(
     """Show the newest events of a stream, one a line."""
     from services.console.tailing import TailRequest, run_tail
 
-    request = TailRequest(_root(data), name, underlying, follow, count, ticks)
-    run_tail(request, _settings(), as_json=as_json)
+    request = TailRequest(root_of(data), name, underlying, follow, count, ticks)
+    run_tail(request, settings_of(), as_json=as_json)
 
 
 @app.command()
@@ -94,7 +94,7 @@ def streams(data: DataOption = None, as_json: JsonOption = False) -> None:
     from services.console.listing import print_streams, run_streams
     from services.console.output import emit_json
 
-    lines = run_streams(_root(data), _settings())
+    lines = run_streams(root_of(data), settings_of())
     emit_json(lines) if as_json else print_streams(lines)
 
 
@@ -103,7 +103,7 @@ def kill(venue: VenueArgument = None, data: DataOption = None, as_json: JsonOpti
     """Stop paper trading, everywhere or on one venue, until `hawk resume`."""
     from services.console.commanding import print_command
 
-    print_command(_root(data), _settings(), "kill", venue=venue, as_json=as_json)
+    print_command(root_of(data), settings_of(), "kill", argument=venue, as_json=as_json)
 
 
 @app.command()
@@ -113,7 +113,7 @@ def resume(
     """Let paper trading go on after `hawk kill`, or after a venue was halted."""
     from services.console.commanding import print_command
 
-    print_command(_root(data), _settings(), "resume", venue=venue, as_json=as_json)
+    print_command(root_of(data), settings_of(), "resume", argument=venue, as_json=as_json)
 
 
 @app.command()
@@ -133,7 +133,7 @@ def simulate(
     from services.console.output import emit, emit_json, progress
     from services.simulator.recording import ALL, START, Setup, write_simulation
 
-    _settings()
+    settings_of()
     setup = Setup(
         days=days,
         seed=seed,
@@ -162,7 +162,7 @@ def import_(
     from services.collector.recording import import_recording
     from services.console.output import emit, emit_json, progress
 
-    root = _root(data)
+    root = root_of(data)
     with progress(f"importing {directory.name}") as show:
         done = import_recording(directory, root, on_progress=lambda step, share: show(share))
     if as_json:
@@ -196,7 +196,7 @@ def replay(
 
     request = ReplayRequest(parse_time(start), parse_time(end), out, resume, bundle)
     with progress("replaying") as show:
-        result = run_replay(_root(data), request, _settings(), on_progress=show)
+        result = run_replay(root_of(data), request, settings_of(), on_progress=show)
     if as_json:
         emit_json(result)
         return
@@ -212,16 +212,26 @@ def train(
     end: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a candidate and put it through the gate; exit 0 accepted, 5 rejected."""
-    from libs.common.checks import GateRejected
+    """Train a candidate and put it through the gate; exit 0 accepted, 5 rejected.
+
+    Beside containers, whose trainer has the key: order it to train.
+    """
+    from libs.common.checks import GateRejected, UsageError
+    from services.console.commanding import is_trainers, print_command
     from services.console.output import emit, emit_json, parse_time, progress
     from services.console.training import run_train
     from services.trainer.shell import Effort
 
-    effort = Effort(workers=_settings().train_workers)
+    root, settings = root_of(data), settings_of()
+    if is_trainers(root, settings):
+        if series is not None or end is not None:
+            raise UsageError("the trainer trains on all there is: leave out --series and --to")
+        print_command(root, settings, "train", as_json=as_json)
+        return
+    effort = Effort(workers=settings.train_workers)
     with progress("training") as show:
         outcome, figures = run_train(
-            _root(data),
+            root,
             series=series,
             end_ns=parse_time(end),
             cause="operator",
@@ -253,7 +263,7 @@ def evaluate(
     from services.console.tables import print_evaluation
 
     request = EvaluateRequest(bundle, series, parse_time(start), parse_time(end), rows, in_sample)
-    result = run_evaluate(_root(data), request)
+    result = run_evaluate(root_of(data), request)
     emit_json(result) if as_json else print_evaluation(result)
 
 
@@ -265,7 +275,7 @@ def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
     from services.console.output import emit, emit_json
     from services.console.verification import verify as run_verify
 
-    verdict = run_verify(_root(data))
+    verdict = run_verify(root_of(data))
     if as_json:
         emit_json(msgspec.to_builtins(verdict))
     else:
@@ -275,73 +285,13 @@ def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-@models_app.command("list")
-def models_list(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the bundles, what the gate said of each, and which one serves."""
-    from services.console.output import emit_json
-    from services.console.tables import print_models
-    from services.trainer.serving import list_models
-
-    lines = list_models(_root(data))
-    emit_json(lines) if as_json else print_models(lines)
-
-
-@models_app.command("show")
-def models_show(
-    bundle: Annotated[str, typer.Argument(help="ID or current")],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a bundle: its manifest, and the report that the gate wrote."""
-    from services.console.tables import print_bundle
-
-    print_bundle(_root(data), bundle, as_json=as_json)
-
-
-@models_app.command("activate")
-def models_activate(
-    bundle: Annotated[str, typer.Argument(help="ID or base")],
-    data: DataOption = None,
-    reason: ReasonOption = "operator's choice",
-    override_gate: Annotated[
-        bool, typer.Option("--override-gate", help="serve a rejected bundle; is recorded")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Serve a bundle from the archive's newest instant on."""
-    from services.console.offline import newest_ns
-    from services.console.tables import print_switch
-    from services.trainer.serving import activate
-
-    root = _root(data)
-    switched = activate(
-        root, bundle, reason=reason, overrides_gate=override_gate, ts_ns=newest_ns(root)
-    )
-    print_switch(switched, as_json=as_json)
-
-
-@models_app.command("rollback")
-def models_rollback(
-    data: DataOption = None,
-    reason: ReasonOption = "operator's choice",
-    as_json: JsonOption = False,
-) -> None:
-    """Serve again what served before."""
-    from services.console.offline import newest_ns
-    from services.console.tables import print_switch
-    from services.trainer.serving import rollback
-
-    root = _root(data)
-    print_switch(rollback(root, reason=reason, ts_ns=newest_ns(root)), as_json=as_json)
-
-
 @config_app.command("check")
 def config_check(as_json: JsonOption = False) -> None:
     """Check the settings; every fault is named at once, exit code 3."""
     from libs.common.settings import describe
     from services.console.output import emit, emit_json
 
-    settings = _settings()
+    settings = settings_of()
     lines: list[dict[str, Any]] = [
         {"key": key, "value": str(getattr(settings, key.removeprefix("HAWK_").lower()))}
         | {"default": default, "what": what}
@@ -364,24 +314,10 @@ def _compare(data: Path | None, others: tuple[object, ...], *, as_json: bool) ->
             "--compare takes the span and the bundles that were recorded: give it alone"
         )
     with progress("comparing") as show:
-        result = run_compare(_root(data), _settings(), on_progress=show)
+        result = run_compare(root_of(data), settings_of(), on_progress=show)
     emit_json(result) if as_json else print_comparison(result)
     if not result["equal"]:
         raise typer.Exit(1)
-
-
-def _settings() -> "Settings":
-    from libs.common.settings import load_settings
-    from libs.common.telemetry import configure_logging
-
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    return settings
-
-
-def _root(data: Path | None) -> Path:
-    settings = _settings()  # always, so that a misspelt key is an error for every command
-    return data if data is not None else settings.data
 
 
 def _day(text: str) -> date:

@@ -1,4 +1,5 @@
-"""`hawk kill` and `hawk resume`: an operator's order on the `commands` stream, journalled first.
+"""An operator's order on the `commands` stream, journalled first: `hawk kill`, `hawk resume`, and
+what only the trainer may do where its key is not ours (containers): train, activate, roll back.
 
 Without Redis the streams are in the memory of `hawk up`, which takes orders on a page of its own.
 The page asks for the token in `DIR/run/up.json`: who may read the data folder may stop trading, a
@@ -18,6 +19,7 @@ from libs.common.archive import HOUR_NS, Archive
 from libs.common.bus import Bus
 from libs.common.checks import BusError, HawkError, UnavailableError
 from libs.common.events import Command, event_id, set_seq
+from libs.common.keys import PRIVATE_KEY
 from libs.common.settings import Settings
 from libs.common.stream_writer import StreamWriter
 from libs.common.streams import CONTROL, stream, stream_name
@@ -31,7 +33,15 @@ PAGE = "/v1/commands"
 WRITER, KIND = "console", "commands"
 BODY_BYTES_MAX = 4_096
 
-Verb = Literal["kill", "resume"]
+Verb = Literal["kill", "resume", "train", "activate", "rollback"]
+
+_TOLD = {
+    "kill": "kill trading {where} (`hawk tail orders` shows when it acts)",
+    "resume": "resume trading {where} (`hawk tail orders` shows when it acts)",
+    "train": "train (`hawk tail models` shows the verdict, in minutes)",
+    "activate": "activate {argument} (`hawk tail models` shows it, `hawk tail alerts` a refusal)",
+    "rollback": "roll back (`hawk tail models` shows it, `hawk tail alerts` a refusal)",
+}
 
 
 class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,16 +63,21 @@ def run_command(root: Path, settings: Settings, wish: Wish) -> Command:
     return msgspec.json.decode(answer, type=Command)
 
 
+def is_trainers(root: Path, settings: Settings) -> bool:
+    """Tell whether the trainer that runs beside us has the key, and we have not."""
+    return settings.redis_url is not None and not (root / PRIVATE_KEY).exists()
+
+
 def print_command(
-    root: Path, settings: Settings, verb: Verb, *, venue: str | None, as_json: bool
+    root: Path, settings: Settings, verb: Verb, *, argument: str | None = None, as_json: bool
 ) -> None:
     """Give an order and print it."""
-    command = run_command(root, settings, Wish(verb, user(), venue))
+    command = run_command(root, settings, Wish(verb, user(), argument))
     if as_json:
         emit(json_of(command))
     else:
-        where = f"on {venue}" if venue else "everywhere"
-        emit(f"ordered: {verb} trading {where} (`hawk tail orders` shows when it acts)")
+        where = f"on {argument}" if argument else "everywhere"
+        emit(f"ordered: {_TOLD[verb].format(where=where, argument=argument)}")
 
 
 def give(root: Path, bus: Bus, wish: Wish) -> Command:

@@ -9,9 +9,10 @@ import pytest
 from libs.common.archive import TIME_MAX_NS, Archive
 from libs.common.checks import BusError, UnavailableError
 from libs.common.events import Command, Event
+from libs.common.keys import signing_key
 from libs.common.memory_bus import MemoryBus
 from libs.common.settings import Settings
-from services.console.commanding import Wish, give, page, run_command
+from services.console.commanding import Wish, give, is_trainers, page, run_command
 from tests.console.asgi import ask
 
 NAME = "hawk:{control}:commands"
@@ -104,3 +105,13 @@ def test_an_order_without_anything_running_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="no `hawk up` runs"):
         run_command(tmp_path, Settings(_env_file=None), KILL)  # type: ignore[call-arg]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_only_the_trainer_may_do_is_its_to_do_where_its_key_is_not_ours(
+    tmp_path: Path,
+) -> None:
+    alone, beside = Settings(), Settings(redis_url="redis://console@redis:6379/0")
+    assert not is_trainers(tmp_path, alone)  # the key is made where it is missing
+    assert is_trainers(tmp_path, beside)
+    signing_key(tmp_path)
+    assert not is_trainers(tmp_path, beside)
