@@ -10,10 +10,10 @@ COMPILE := .venv/bin/uv pip compile pyproject.toml $(LOCKED)
 # Images take the versions that were tested, and of those only what they import.
 IMAGE_COMPILE := $(COMPILE) -c requirements.lock
 
-.PHONY: help setup demo test soak check bench lock docs clean
+.PHONY: help setup demo test test-compose soak check bench lock docs clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 setup: $(STAMP)  ## make .venv with the locked packages and the hawk command
 
@@ -34,6 +34,9 @@ demo: setup  ## the whole loop on simulated data, about three minutes
 test: setup  ## all tests
 	@$(RUN) -m pytest -n 2
 
+test-compose: setup  ## the containers: built, started, broken, searched; needs Docker, minutes
+	@$(RUN) -m pytest -m compose tests/compose
+
 soak: setup  ## the long tests: a hundred seeds of crashes, swaps and stalls
 	@$(RUN) -m pytest -n 2 -m soak
 
@@ -45,9 +48,10 @@ check: setup  ## style, types, layout
 bench: setup  ## all benchmarks, written to benchmarks/results/
 	@$(RUN) -m benchmarks.run_all
 
-docs: setup  ## regenerate docs/features.md and docs/data.md
+docs: setup  ## regenerate docs/features.md, docs/data.md and .env.example
 	@$(RUN) -m services.features.catalog > docs/features.md
 	@$(RUN) -m services.console.schema > docs/data.md
+	@$(RUN) -m services.console.env_example > .env.example
 
 lock:  ## resolve requirements.lock and the lock of each image anew
 	@$(COMPILE) --extra all --extra dev -o requirements.lock

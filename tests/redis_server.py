@@ -1,7 +1,8 @@
 """A real `redis-server` to test against: on a Unix socket in a temporary folder, alone.
 
 It is started empty, without persistence, in some 20 ms. `raw` speaks to it as the server's own
-administrator, so that a test can look and interfere whatever it did to the default user.
+administrator, so that a test can look and interfere whatever it did to the default user. With the
+text of a `users.acl` it has those users, and beside them the administrator.
 """
 
 import os
@@ -31,16 +32,18 @@ START_S_MAX = 10.0
 class RedisServer:
     """One server; every method returns when what it asked for has happened."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, users: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hawk-redis-"))
         self.socket = self.folder / "socket"
         self.url = f"unix://{self.socket}"
         self._running: subprocess.Popen[bytes] | None = None
         self._admin: redis.Redis | None = None
-        rules = "on >admin ~* &* +@all"
+        admin = f"user {ADMIN} on >admin ~* &* +@all\n"
+        if users:
+            (self.folder / "users.acl").write_text(users + admin)
+            admin = f"aclfile {self.folder}/users.acl\n"
         (self.folder / "redis.conf").write_text(
-            f"port 0\nunixsocket {self.socket}\ndir {self.folder}\nsave ''\nappendonly no\n"
-            f"user {ADMIN} {rules}\n"
+            f"port 0\nunixsocket {self.socket}\ndir {self.folder}\nsave ''\nappendonly no\n{admin}"
         )
 
     @property
@@ -187,9 +190,9 @@ class Connects:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
-    """Run one for the block."""
-    server = RedisServer()
+def redis_server(*, users: str = "") -> Iterator[RedisServer]:
+    """Run one for the block; `users` is the text of its `users.acl`."""
+    server = RedisServer(users=users)
     try:
         yield server.start()
     finally:

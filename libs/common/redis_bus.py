@@ -80,6 +80,8 @@ class RedisBus:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
+            # It would tell the server its name by a command that our users may not give.
+            driver_info=None,
         )
 
     def publish(

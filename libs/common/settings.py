@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,6 +20,15 @@ from libs.common.checks import ConfigError
 
 PREFIX = "HAWK_"
 
+
+def _refuse_empty(value: object) -> object:
+    """Refuse the empty text, which as a path would be the current folder."""
+    if value == "":
+        raise ValueError("it is empty: name a file, or leave the setting out")
+    return value
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_refuse_empty)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -53,12 +62,12 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None, description="Redis of the streams, without password: redis://[user@]host:port/db"
     )
-    redis_password_file: Path | None = Field(None, description="file that holds its password")
+    redis_password_file: OptionalPath = Field(None, description="file that holds its password")
     http_host: str = Field("127.0.0.1", description="address of the health and forecast pages")
     port: Annotated[int, Field(ge=1, le=65_000)] = Field(
         8480, description="port of the predictor; the other services use the next five"
     )
-    api_key_file: Path | None = Field(
+    api_key_file: OptionalPath = Field(
         None, description="file with the key of the forecast page; needed beyond loopback"
     )
     http_docs: bool = Field(False, description="serve the forecast page's description: /v1/docs")
@@ -76,10 +85,10 @@ class Settings(BaseSettings):
     train_workers: Annotated[int, Field(ge=1, le=8)] = Field(
         2, description="processes of a training run, each of up to 500 MB and a core"
     )
-    alert_webhook_file: Path | None = Field(
+    alert_webhook_file: OptionalPath = Field(
         None, description="file with the address that Alertmanager posts alerts to; Compose only"
     )
-    recordings: Path | None = Field(None, description="real recordings, for tests only")
+    recordings: OptionalPath = Field(None, description="real recordings, for tests only")
     engine: str | None = Field(
         None, description="command that starts a container engine, tests only"
     )

@@ -87,6 +87,12 @@ def test_keys_of_others_may_stand_in_the_file(tmp_path: Path) -> None:
     assert load_settings(file).stage == "shadow"
 
 
+@pytest.mark.parametrize("key", ["HAWK_API_KEY_FILE", "HAWK_REDIS_PASSWORD_FILE"])
+def test_an_empty_path_is_no_path(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv(key, "")
+    assert f"{key}: it is empty" in fault()
+
+
 def test_live_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAWK_STAGE", "live")
     assert "HAWK_STAGE: live is not in this release" in fault()
