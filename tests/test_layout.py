@@ -10,7 +10,8 @@ SOURCES = sorted(p for top in ("libs", "services") for p in (ROOT / top).rglob("
 
 SHELLS = {
     "libs/common": {
-        "archive", "audit", "backoff", "batch", "bundle", "checkpoint", "context", "durable",
+        "archive", "audit", "backoff", "batch", "bundle", "checkpoint", "context",
+        "durable", "http_deadline",
         "journal", "keys", "manifests", "memory_bus", "outbox", "reader", "redis_bus", "replay",
         "sealing", "service", "settings", "sources", "stream_writer", "telemetry", "web",
     },
@@ -23,8 +24,8 @@ SHELLS = {
         "announcer", "candidates", "census", "job", "live", "parallel", "past", "publish",
         "serving", "shell",
     },
-    "services/trader": {"shell"},
-    "services/monitor": {"metrics", "probes", "records", "shell"},
+    "services/trader": {"metrics", "proof", "shell"},
+    "services/monitor": {"disk", "firing", "metrics", "probes", "records", "shell"},
     "services/simulator": {"day", "recording"},
 }  # fmt: skip
 """Files that may touch the world; every file of services/console may. All others are pure."""

@@ -11,15 +11,17 @@ is *not ready*, with reasons, and goes on trying; restarting it would not bring 
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from libs.common.checks import UnavailableError
+from libs.common.http_deadline import DeadlineProtocol
+from libs.common.vitals import ReportsHealth, Vitals
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,21 +35,14 @@ BACKLOG = 128
 _JSON, _PROBLEM = b"application/json", b"application/problem+json"
 
 
-class ReportsHealth(Protocol):
-    """What `/readyz` asks of a service."""
-
-    def reasons(self) -> Mapping[str, str]:
-        """Return why it is not ready, by component."""
-
-    def notes(self) -> Mapping[str, str]:
-        """Return what else is worth reading."""
-
-
 class Web:
     """The pages of this process; `app` is the ASGI application."""
 
     def __init__(self) -> None:
         self._services: dict[str, ReportsHealth] = {}
+        # Not in the registry of the process: a test or a console may hold several of these.
+        self._vitals = CollectorRegistry()
+        self._vitals.register(Vitals(self._services))
         self._mounts: dict[str, Application] = {}
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -72,7 +67,7 @@ class Web:
         pages = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
-            "/metrics": _metrics,
+            "/metrics": self._metrics,
             "/version": _version,
         }
         if path not in pages:
@@ -89,6 +84,7 @@ class Web:
         config = uvicorn.Config(
             self.app,
             interface="asgi3",  # what it would guess of a bound method is wrong
+            http=DeadlineProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -120,6 +116,10 @@ class Web:
         content = msgspec.json.encode({"ready": is_ready, "services": services})
         return (200 if is_ready else 503), _JSON, content
 
+    def _metrics(self) -> tuple[int, bytes, bytes]:
+        content = generate_latest() + generate_latest(self._vitals)
+        return 200, CONTENT_TYPE_LATEST.encode(), content
+
 
 async def respond(
     send: Send, status: int, content: bytes, *, kind: bytes = _JSON, headers: Any = ()
@@ -134,10 +134,6 @@ async def problem(send: Send, status: int, detail: str, *, headers: Any = ()) ->
     """Send an error as problem+json (RFC 9457)."""
     content = msgspec.json.encode({"type": "about:blank", "status": status, "detail": detail})
     await respond(send, status, content, kind=_PROBLEM, headers=headers)
-
-
-def _metrics() -> tuple[int, bytes, bytes]:
-    return 200, CONTENT_TYPE_LATEST.encode(), generate_latest()
 
 
 def _version() -> tuple[int, bytes, bytes]:

@@ -53,6 +53,24 @@ RULES: tuple[Rule, ...] = (
     Rule(SERVICE_DOWN, "page", "a service does not answer"),
 )
 
+RULES_OF_OTHERS: tuple[str, ...] = (
+    "bus_down",
+    "stream_flushed",
+    "stream_hole",
+    "stream_lost",
+    "journal_unwritable",
+    "archive_unreadable",
+    "training_failed",
+    "publication_blocked",
+    "command_refused",
+    "model_refused",
+    "ledger_mismatch",
+)
+"""Rules that the services apply to themselves; each has its section in docs/runbooks.md, too."""
+
+RULES_KNOWN = frozenset([*(rule.name for rule in RULES), *RULES_OF_OTHERS])
+"""What may become a label; a name that is in no table is shown as `other`."""
+
 
 def severity_of(rule: str) -> Severity:
     """Return the severity of a rule; raise KeyError for a name that is not in the table.

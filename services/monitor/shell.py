@@ -23,8 +23,9 @@ from libs.common.reader import ControlReader
 from libs.common.service import underlyings
 from libs.common.sources import parse_source
 from libs.common.streams import CONTROL, STREAMS, Stream, stream_name
-from services.monitor import metrics, probes
-from services.monitor.claims import AUDIT_BROKEN, DEAD_LETTER, RULES, Claim, severity_of
+from services.monitor import disk, metrics, probes
+from services.monitor.claims import AUDIT_BROKEN, DEAD_LETTER, RULES_KNOWN, Claim, severity_of
+from services.monitor.firing import OTHER, Firing
 from services.monitor.presence import DeadLetters, ServiceWatch
 from services.monitor.readers import ReaderWatch, market_streams
 from services.monitor.reading import LightReader
@@ -42,6 +43,10 @@ FACTS_S = 5.0
 """How often facts, records and services are looked at: `service_down` needs three looks."""
 
 FEED_S = 1.0
+
+ARCHIVE_S = 60.0
+"""How often the archive is measured, beside the looks: 70 ms for a year of three underlyings, and a
+second for the first time."""
 
 DISK = "disk"
 """The component of `/readyz` that is not ready while the data folder takes no alert."""
@@ -68,6 +73,7 @@ class Monitor:
         self._behind = ReaderWatch()
         self._letters = DeadLetters()
         self._records = Records(context.root)
+        self._firing = Firing(context.root)
         self.pages = probes.neighbours(context)
         self.answers: SimpleQueue[dict[str, bool]] = SimpleQueue()
         self._services = ServiceWatch(self.pages, now_s=now_s)
@@ -108,7 +114,8 @@ class Monitor:
                 elif isinstance(event, DeadLetter):
                     self._letters.note(event, now_s)
                 elif isinstance(event, Alert):
-                    metrics.ALERTS.labels(event.rule, event.state).inc()
+                    rule = event.rule if event.rule in RULES_KNOWN else OTHER
+                    metrics.ALERTS.labels(rule, event.state).inc()
             reader.ack()
 
     def _read_markets(self, now_s: float) -> None:
@@ -170,10 +177,8 @@ class Monitor:
         metrics.AUDIT_LINES.set(self._records.lines)
         for name in self.pages:
             metrics.SERVICE_UP.labels(name).set(self._services.is_up(name))
-        for rule in RULES:
-            places = (None, *self._underlyings)
-            firing = [place for place in places if self._context.alerts.is_firing(rule.name, place)]
-            metrics.FIRING.labels(rule.name).set(len(firing))
+        metrics.show_firing(self._firing.look())
+        metrics.UNREADABLE.set(self._firing.unreadable)
 
     def _facts(self, streams: Iterable[Stream], underlying: str) -> dict[str, StreamFacts]:
         found = {s.kind: self._context.bus.facts(stream_name(s.kind, underlying)) for s in streams}
@@ -220,5 +225,13 @@ def run(context: Context) -> None:
 
 
 def _ask(context: Context, monitor: Monitor) -> None:
-    while not context.stop.wait(FACTS_S):
+    """Ask what may take long: other services' pages, and the disk."""
+    archive, measured_s = disk.ArchiveSize(context.root), -ARCHIVE_S
+    while True:
+        metrics.show_space(disk.space(context.root))
+        if time.monotonic() - measured_s >= ARCHIVE_S:
+            metrics.ARCHIVE.set(archive.look())
+            measured_s = time.monotonic()
+        if context.stop.wait(FACTS_S):
+            return
         monitor.answers.put(probes.ask(monitor.pages))

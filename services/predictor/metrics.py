@@ -11,12 +11,18 @@ REQUEST_SECONDS = Histogram(
 )
 
 FORECASTS = Counter("hawk_predictor_forecasts_total", "Forecasts on the stream.", ["fallback"])
+for _fallback in ("true", "false"):
+    FORECASTS.labels(_fallback)  # from 0 on: what appears with 1 is no increase
 
 SWAPS = Counter("hawk_predictor_swaps_total", "Bundles that began to serve, by where.", ["where"])
 
 REFUSALS = Counter("hawk_predictor_refusals_total", "Pointers and bundles that were refused.")
 
 GENERATION = Gauge("hawk_predictor_model_generation", "Generation that serves; 0: none yet.")
+
+IS_FALLBACK = Gauge(
+    "hawk_predictor_is_fallback", "1: the base model serves, on which nobody trades."
+)
 
 MODEL_AGE_SECONDS = Gauge(
     "hawk_predictor_model_age_seconds",

@@ -224,6 +224,7 @@ class Predictor:
 
     def _measure(self, serving: Serving) -> None:
         metrics.GENERATION.set(serving.generation)
+        metrics.IS_FALLBACK.set(serving.scorer.bundle.is_fallback)
         manifest = serving.scorer.bundle.manifest
         now_ns = self._context.clock.now_ns
         age_ns = max(0, now_ns - manifest.data_end_ns) if manifest is not None and now_ns else 0

@@ -88,12 +88,17 @@ class Account:
         """Measure the drawdown from here on: a person has looked and said resume."""
         self._peak_e6 = self.ledger.realised_e6()
 
+    @property
+    def drawdown_e6(self) -> int:
+        """Realised loss since the best moment, or since a person said resume."""
+        return self._peak_e6 - self.ledger.realised_e6()
+
     def stop(self) -> str | None:
         """Return the loss limit that has stopped all trading, by its name in LIMITS, or None."""
         realised_e6 = self.ledger.realised_e6()
         if self._day_realised_e6 - realised_e6 >= self._settings.loss_day_e6_max:
             return "loss_day"
-        return "drawdown" if self._peak_e6 - realised_e6 >= self._settings.drawdown_e6_max else None
+        return "drawdown" if self.drawdown_e6 >= self._settings.drawdown_e6_max else None
 
     def positions_of(self, venue: str, market: str) -> list[Key]:
         """Return the keys of the open positions in a market, in order of strategy."""
@@ -140,7 +145,7 @@ class Account:
             positions=len(held),
             orders_last_minute=sum(now_ns - t < MINUTE_NS for t in self._order_times_ns),
             loss_day_e6=self._day_realised_e6 - realised_e6,
-            drawdown_e6=self._peak_e6 - realised_e6,
+            drawdown_e6=self.drawdown_e6,
             has_order=has_order,
             has_position=key in held,
             is_opposite=held.get(key, side) != side,

@@ -11,7 +11,7 @@ skip is written when the reason *changes* for a strategy and market: one a secon
 decisions. The cool-down is not written at all, the order before it says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from libs.common.checks import check
@@ -98,6 +98,16 @@ class TraderEngine:
     def ledger(self) -> Ledger:
         """The ledger, to read: balances, open positions, realised profit and loss."""
         return self._account.ledger
+
+    @property
+    def account(self) -> Account:
+        """The account, to read: drawdown, and what has stopped it."""
+        return self._account
+
+    @property
+    def halts(self) -> Mapping[str, str]:
+        """The halts in force from outside, key -> reason, to read."""
+        return self._halts.by_key
 
     @property
     def has_ticked(self) -> bool:

@@ -80,18 +80,10 @@ class Ledger:
         Raise `LedgerError` where a fill has no order or breaks its bounds, is recorded twice, or
         where a settlement does not pay what the position is worth.
         """
-        ledger = cls(capital_e6)
-        audit = _Audit()
+        rebuild = Rebuild(capital_e6)
         for event in events:
-            if isinstance(event, Order):
-                audit.order(event)
-            elif isinstance(event, Fill):
-                audit.fill(event)
-                ledger.fill(event)
-            elif isinstance(event, Settlement):
-                _check_settlement(ledger, event)
-                ledger.settle(key=(event.strategy, event.venue, event.market), result=event.result)
-        return ledger
+            rebuild.take(event)
+        return rebuild.ledger
 
     def state(self) -> LedgerState:
         """Return what `from_state` restores; equal ledgers give equal states."""
@@ -188,6 +180,31 @@ def payout(position: Position, result: Side) -> int:
     return position.size_e2 * PAYOUT_E4 if position.side == result else 0
 
 
+class Rebuild:
+    """A ledger made again from Order, Fill and Settlement events in order, one at a time."""
+
+    def __init__(self, capital_e6: int) -> None:
+        """Start with an empty ledger."""
+        self.ledger = Ledger(capital_e6)
+        self._audit = _Audit()
+
+    def take(self, event: Event) -> None:
+        """Book one event, others are passed over; raise `LedgerError` as `from_events` does."""
+        if isinstance(event, Order):
+            self._audit.order(event)
+        elif isinstance(event, Fill):
+            self._audit.fill(event)
+            self.ledger.fill(event)
+        elif isinstance(event, Settlement):
+            _check_settlement(self.ledger, event)
+            key = (event.strategy, event.venue, event.market)
+            self.ledger.settle(key=key, result=event.result)
+
+    def forget(self, before_ns: int) -> None:
+        """Forget orders made before `before_ns`, to which no fill can come any more."""
+        self._audit.forget(before_ns)
+
+
 class _Audit:
     """Compares each fill with the order that it claims to belong to."""
 
@@ -205,6 +222,10 @@ class _Audit:
             del self._fills[old.id]
         self._orders[key] = order
         self._fills[order.id] = []
+
+    def forget(self, before_ns: int) -> None:
+        self._orders = {k: o for k, o in self._orders.items() if o.ts_ns >= before_ns}
+        self._fills = {o.id: self._fills[o.id] for o in self._orders.values()}
 
     def fill(self, fill: Fill) -> None:
         order = self._orders.get((fill.strategy, fill.venue, fill.market))

@@ -8,17 +8,19 @@ made again.
 
 The decision to question: rounds without output write no checkpoint for up to CHECKPOINT_S. They are
 made again after a kill, from the archive, with the same result, because the engine is pure.
+Beside it a second thread compares the ledger with its record (`proof`); a difference is a page, and
+a page stops trading.
 """
 
+import threading
 import time
 from collections.abc import Sequence
 
 import msgspec
-from prometheus_client import Counter, Gauge
 
 from libs.common.archive import HOUR_NS, Archive
 from libs.common.checkpoint import read_checkpoint, write_checkpoint
-from libs.common.checks import UnavailableError
+from libs.common.checks import ArchiveError, UnavailableError
 from libs.common.context import Context
 from libs.common.events import Alert, Command, Event, Fill, Forecast, Order, Settlement
 from libs.common.outbox import Outbox
@@ -34,9 +36,12 @@ from libs.common.service import (
 from libs.common.settings import Settings
 from libs.common.streams import CONTROL, stream_name
 from libs.common.telemetry import log
+from services.trader import metrics
 from services.trader.engine import TraderEngine
 from services.trader.limits import SECOND_NS, USD_E6, TraderSettings
 from services.trader.merge import KINDS, Merge, Source
+from services.trader.proof import Proof
+from services.trader.state import CheckpointError
 
 RUN = "live"
 """What the checkpoint of a live trader calls itself; a replay's output is never continued by it."""
@@ -52,17 +57,23 @@ _TOLD = (
 AHEAD_MAX = 10_000
 """Events held of a stream that is ahead of another one; half of what a stream holds."""
 
-ORDERS = Counter("hawk_trader_orders_total", "Orders made.")
-FILLS = Counter("hawk_trader_fills_total", "Fills.")
-SETTLEMENTS = Counter("hawk_trader_settlements_total", "Positions settled.")
-CASH = Gauge("hawk_trader_cash_usd", "Paper cash.")
-INSTANT = Gauge("hawk_trader_instant_seconds", "Event time of the last instant done.")
+PROOF_S = 60.0
+"""How often the ledger is compared with its record: the running hour's journal is decoded for it,
+some tens of milliseconds."""
+
+PROOF_S_MAX = 2.0
+"""Waited for a comparison at the end: it writes nothing but an alert, and is made again."""
+
+LEDGER_MISMATCH = "ledger_mismatch"
+"""The alert that fires while the ledger is not what its record adds up to."""
 
 
 def run(context: Context) -> None:
     """Trade on paper until the stop sign."""
     attempts = Attempts(context)
     context.health.set("start", None)
+    prover = threading.Thread(target=_prove, args=(context,), name="proof", daemon=True)
+    prover.start()
     while not context.stop.is_set():
         desk = Desk(context, attempts)
         try:
@@ -72,6 +83,7 @@ def run(context: Context) -> None:
             attempts.failed(failure, name=_stream_of(failure.event))
         finally:
             desk.close()
+    prover.join(timeout=PROOF_S_MAX)
 
 
 def trader_settings(settings: Settings) -> TraderSettings:
@@ -112,6 +124,7 @@ class Desk:
                 )
             self.tick_ns, self._seqs = checkpoint.tick_ns, dict(checkpoint.seqs)
             self._engine.restore(bytes(checkpoint.trader))
+        metrics.show(self._engine)
 
     def run(self) -> None:
         """Work until the stop sign, then write the checkpoint."""
@@ -246,23 +259,48 @@ class Desk:
         for event in outputs:
             if isinstance(event, Order | Fill | Settlement):
                 log().info(f"{type(event).__name__.lower()}.made", **_told(event))
-        ORDERS.inc(sum(isinstance(event, Order) for event in outputs))
-        FILLS.inc(sum(isinstance(event, Fill) for event in outputs))
-        SETTLEMENTS.inc(sum(isinstance(event, Settlement) for event in outputs))
+        metrics.ORDERS.inc(sum(isinstance(event, Order) for event in outputs))
+        metrics.FILLS.inc(sum(isinstance(event, Fill) for event in outputs))
+        metrics.SETTLEMENTS.inc(sum(isinstance(event, Settlement) for event in outputs))
 
     def _save(self) -> None:
         state = self._engine.checkpoint()
         write_checkpoint(self._root, state, tick_ns=self.tick_ns, run=RUN, seqs=self._seqs)
         self._saved_s, self._unsaved = time.monotonic(), False
         self._context.clock.see(self.tick_ns)
-        INSTANT.set(self.tick_ns / 1e9)
-        CASH.set(self._engine.ledger.cash_e6 / 1e6)
+        metrics.INSTANT.set(self.tick_ns / 1e9)
+        metrics.show(self._engine)
         for outbox in self._outboxes.values():
             outbox.seal(self.tick_ns // HOUR_NS * HOUR_NS)
 
     def _flush(self) -> None:
         for outbox in self._outboxes.values():
             outbox.flush()
+
+
+def prove(context: Context, proof: Proof) -> None:
+    """Compare the ledger with its record once, show and say what came of it."""
+    try:
+        proven = proof.look()
+    except (ArchiveError, CheckpointError) as error:
+        # What cannot be read proves nothing: the metric's age says so, `hawk verify` says why.
+        log().warning("ledger.not_proven", reason=str(error))
+        return
+    if proven is None:
+        return
+    metrics.LEDGER_MISMATCH.set(proven.fault is not None)
+    metrics.LEDGER_PROVEN.set_to_current_time()
+    if proven.fault is not None:
+        context.alerts.fire(LEDGER_MISMATCH, evidence=proven.fault, severity="page")
+    else:
+        evidence = f"it is what its {proven.events} events add up to"
+        context.alerts.resolve(LEDGER_MISMATCH, evidence=evidence)
+
+
+def _prove(context: Context) -> None:
+    proof = Proof(context.root)
+    while not context.stop.wait(PROOF_S):
+        prove(context, proof)
 
 
 def _told(event: Event) -> dict[str, object]:

@@ -11,6 +11,7 @@ does not make the last model worse: the alert says what is wrong, runs are tried
 distances, and activation and rollback work meanwhile.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,9 +53,21 @@ DISK = "disk"
 POLICY = GatePolicy()
 
 RUNS = Counter("hawk_trainer_runs_total", "Training runs by outcome.", ["outcome"])
+for _outcome in ("accepted", "rejected", "failed"):
+    RUNS.labels(_outcome)  # from 0 on: what appears with 1 is no increase
 RUN_SECONDS = Gauge("hawk_trainer_run_seconds", "Duration of the last training run.")
 WINDOWS = Gauge("hawk_trainer_windows", "Windows that the next verdict can be based on, at most.")
-HOURS = Gauge("hawk_trainer_hours", "Hours that the next verdict can be based on, at most.")
+HOURS = Gauge("hawk_trainer_hour_blocks", "Hours that the next verdict can be based on, at most.")
+WINDOWS_MISSING = Gauge("hawk_trainer_windows_missing", "Windows that a positive verdict lacks.")
+HOURS_MISSING = Gauge("hawk_trainer_hour_blocks_missing", "Hours that a positive verdict lacks.")
+RUNNING = Gauge("hawk_trainer_running", "1: a training run is under way.")
+VERDICT_ACCEPTED = Gauge(
+    "hawk_trainer_last_verdict_accepted", "1: the last verdict was yes, 0: no; NaN: none yet."
+)
+VERDICT_ACCEPTED.set(math.nan)
+VERDICT_SECONDS = Gauge(
+    "hawk_trainer_last_verdict_seconds", "Event time of the last verdict; 0: none yet."
+)
 
 
 class RunsJob(Protocol):
@@ -120,6 +133,7 @@ class Trainer:
         self._count(now_s)
         if self._job is None:
             self._start_due(now_s)
+        RUNNING.set(self._job is not None)
 
     def close(self) -> None:
         """Stop a run that is under way; killing it at any instant is safe."""
@@ -216,13 +230,21 @@ class Trainer:
         needed = need(POLICY, has_champion=standing.has_champion)
         WINDOWS.set(standing.windows)
         HOURS.set(standing.hours)
+        windows_missing = max(0, needed.windows - standing.windows)
+        hours_missing = max(0, needed.hours - standing.hours)
+        WINDOWS_MISSING.set(windows_missing)
+        HOURS_MISSING.set(hours_missing)
         since = " since the champion's data" if standing.has_champion else ""
         note = self._context.health.note
+        lacks = f"{windows_missing} windows and {hours_missing} hours"
+        note("missing", lacks if windows_missing or hours_missing else "nothing")
         note("windows", f"{standing.windows} of {needed.windows}{since}")
         note("hours", f"{standing.hours} of {needed.hours}{since}")
         note("resolutions", f"{standing.resolutions} of {self._pace.resolutions} new")
         if self._past.verdict is not None and self._past.verdict_ns is not None:
             at_ns = self._past.verdict_ns
+            VERDICT_ACCEPTED.set(self._past.verdict.startswith("accepted"))
+            VERDICT_SECONDS.set(at_ns / 1e9)
             note("verdict", f"{date_of(at_ns)}T{hour_of(at_ns)} {self._past.verdict}"[:300])
 
     def _start_due(self, now_s: float) -> None:

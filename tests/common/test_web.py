@@ -56,6 +56,15 @@ def test_metrics_and_version_are_pages() -> None:
     assert json.loads(ask(Web(), "/version")[2])["version"]
 
 
+def test_metrics_show_the_services_of_this_process_as_they_are_now() -> None:
+    web, health = Web(), Health()
+    web.add("trader", health)
+    assert b'hawk_service_ready{service="trader"} 0.0' in ask(web, "/metrics")[2]
+    health.set("start", None)
+    assert b'hawk_service_ready{service="trader"} 1.0' in ask(web, "/metrics")[2]
+    assert b"hawk_service_ready{" not in ask(Web(), "/metrics")[2]
+
+
 def test_other_paths_and_methods_are_problems_in_json() -> None:
     assert ask(Web(), "/nothing")[:2] == (404, "application/problem+json")
     assert ask(Web(), "/readyz", "POST")[:2] == (405, "application/problem+json")

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from services.monitor.claims import RULES
+from libs.common.context import BUS_DOWN, STREAM_FLUSHED
+from services.monitor.claims import RULES, RULES_KNOWN, RULES_OF_OTHERS
 
 ROOT = Path(__file__).parent.parent.parent
 RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
@@ -30,6 +31,14 @@ def fired() -> set[str]:
 def test_every_rule_has_its_section() -> None:
     assert {rule.name for rule in RULES} <= set(sections())
     assert {"stream_lost", "publication_blocked", "training_failed"} <= fired() <= set(sections())
+
+
+def test_every_rule_that_a_service_fires_may_be_a_label() -> None:
+    outages = {BUS_DOWN, STREAM_FLUSHED}
+    assert fired() | outages <= RULES_KNOWN <= set(sections())
+    own = {rule.name for rule in RULES}
+    assert not own & set(RULES_OF_OTHERS)
+    assert set(RULES_OF_OTHERS) - fired() - outages == {"journal_unwritable"}
 
 
 def test_every_section_says_what_it_means_and_what_to_do() -> None:

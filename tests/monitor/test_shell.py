@@ -12,13 +12,15 @@ import pytest
 from prometheus_client import REGISTRY
 
 from libs.common import audit, bundle, keys
+from libs.common.context import Alerts, StreamClock
 from libs.common.redis_bus import connect
 from libs.common.streams import CONTROL, stream_name
+from services.monitor import metrics
 from services.monitor.claims import RULES
 from services.monitor.presence import LETTER_S, MISSES_MAX
 from services.monitor.records import VERIFY_S
 from services.monitor.silence import INTERVALS_MAX
-from tests.monitor.scene import BTC, INTERVAL_S, Scene
+from tests.monitor.scene import BTC, INTERVAL_S, Scene, at_ns
 from tests.redis_server import needs_redis, redis_server, wait_until
 
 Act = Callable[[Scene], None]
@@ -235,3 +237,25 @@ def test_a_monitor_of_an_empty_folder_waits(tmp_path: Path) -> None:
     scene.start()
     scene.quiet(10)
     assert scene.context.health.reasons() == {}
+
+
+def test_alerts_of_all_services_are_shown_also_after_a_restart(scene: Scene) -> None:
+    def shown(service: str, rule: str, severity: str) -> float | None:
+        labels = {"service": service, "rule": rule, "severity": severity}
+        return REGISTRY.get_sample_value("hawk_alerts_firing", labels)
+
+    metrics.show_firing({})
+    clock = StreamClock(scene.root)
+    clock.see(at_ns(1))
+    trainer = Alerts(scene.root, scene.bus, writer="trainer", clock=clock)
+    trainer.fire("training_failed", evidence="no memory")
+    PLANTS["silent_swap"].breaks(scene)
+    for _ in range(2):
+        assert shown("trainer", "training_failed", "warn") == 1
+        assert shown("monitor", "silent_swap", "page") == 1
+        metrics.show_firing({})
+        scene.start()
+        scene.looks()
+    trainer.resolve("training_failed", evidence="it ran")
+    scene.looks()
+    assert shown("trainer", "training_failed", "warn") == 0

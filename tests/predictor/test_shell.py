@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common import bundle
 from libs.common.archive import HOUR_NS
@@ -338,6 +339,18 @@ def test_a_restart_makes_lost_instants_again_with_the_bundle_that_scored_them(
     assert swaps[2].feature_id_last == forecasts(tmp_path)[-2].feature_id
     assert [f.bundle for f in forecasts(tmp_path)] == [first, first, first, second, third]
     require_audited(tmp_path, swaps)
+
+
+def test_what_serves_is_a_metric_without_its_name(tmp_path: Path) -> None:
+    def shown(name: str, **labels: str) -> float | None:
+        return REGISTRY.get_sample_value(f"hawk_predictor_{name}", labels)
+
+    assert shown("forecasts_total", fallback="true") is not None
+    with live(tmp_path) as own:
+        wait_until(lambda: shown("is_fallback") == 1, "the base model is shown")
+        own.activate(models.write(tmp_path, 1))
+        wait_until(lambda: shown("is_fallback") == 0, "the bundle is shown")
+        assert shown("model_generation") == 1
 
 
 def test_a_restart_without_a_pointer_serves_on_what_the_records_name(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
+from prometheus_client import REGISTRY
+
+from libs.common.checkpoint import write_checkpoint
 from libs.common.context import Context
 from libs.common.events import Event
 from libs.common.memory_bus import MemoryBus
@@ -10,7 +14,10 @@ from libs.common.service import Attempts
 from libs.common.settings import Settings
 from libs.common.streams import stream
 from libs.common.web import Web
-from services.trader.shell import Desk
+from services.trader.engine import TraderEngine
+from services.trader.limits import TraderSettings
+from services.trader.proof import Proof
+from services.trader.shell import RUN, Desk, prove
 from tests.common.samples import T0_NS, quote, tick
 
 NAME = "hawk:{BTC-USD}:snapshots"
@@ -54,3 +61,22 @@ def test_a_stream_that_is_ahead_is_read_while_another_one_is_waited_for(tmp_path
         trader.step(block_s=0.0)
     assert unread(bus) == 0
     trader.close()
+
+
+def test_a_ledger_that_is_not_its_record_is_a_page_and_a_metric_until_it_is(tmp_path: Path) -> None:
+    context = Context("trader", tmp_path, Settings(_env_file=None), MemoryBus(), Web())  # type: ignore[call-arg]
+    proof = Proof(tmp_path)
+    prove(context, proof)  # before the first checkpoint there is nothing to compare
+    state = TraderEngine(TraderSettings()).checkpoint()
+    cooked = msgspec.json.decode(state)
+    balances = cooked["account"]["ledger"]["balances_e6"]
+    balances["cash"], balances["gains:edge"] = balances["cash"] + 1, -1
+    for content, expected in ((state, 0), (msgspec.json.encode(cooked), 1), (state, 0)):
+        write_checkpoint(tmp_path, content, tick_ns=T0_NS, run=RUN)
+        prove(context, proof)
+        assert REGISTRY.get_sample_value("hawk_trader_ledger_mismatch") == expected
+        assert context.alerts.is_firing("ledger_mismatch") == bool(expected)
+    (tmp_path / "ledger/checkpoint.json").write_bytes(b"{")
+    prove(context, proof)  # what cannot be read proves nothing, and stops nobody
+    assert not context.alerts.is_firing("ledger_mismatch")
+    context.close()

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common import bundle
-from services.trainer import publish
+from services.trainer import live, publish
 from services.trainer.job import Result
 from services.trainer.live import COUNT_S, RETRY_S_FIRST, Trainer
 from tests.trainer.live_scene import (
@@ -101,7 +102,31 @@ def test_it_is_ready_at_once_and_says_what_is_missing(scene: Callable[..., Scene
     own.step()
     assert own.context.health.reasons() == {}
     assert (own.notes["windows"], own.notes["hours"]) == ("40 of 167", "10 of 67")
+    assert own.notes["missing"] == "127 windows and 57 hours"
+    assert (shown("windows"), shown("windows_missing")) == (40, 127)
+    assert (shown("hour_blocks"), shown("hour_blocks_missing")) == (10, 57)
     assert own.jobs == []
+
+
+def test_the_last_verdict_is_shown_with_its_instant_also_after_a_restart(
+    scene: Callable[..., Scene],
+) -> None:
+    own = scene(80)
+    own.at_hour(80)
+    assert shown("running") == 1
+    own.end()
+    for is_new in (True, False):
+        if not is_new:
+            live.VERDICT_ACCEPTED.set(1)
+            scene().step()
+        assert shown("last_verdict_accepted") == 0
+        assert shown("last_verdict_seconds") == own.jobs[0].end_ns / 1e9
+    assert shown("running") == 0
+    assert shown("windows_missing") == 0
+
+
+def shown(name: str) -> float | None:
+    return REGISTRY.get_sample_value(f"hawk_trainer_{name}")
 
 
 def test_enough_hours_start_the_first_run_up_to_the_stream_clock(
