@@ -8,6 +8,7 @@ go out packed, replies are read as they come over RESP2, and every failure is a 
 caller, who asks the stream what it has (`last_id`) before it sends again.
 """
 
+import socket
 import threading
 import time
 import weakref
@@ -291,9 +292,12 @@ class RedisBus:
         return connection
 
     def _fault(self, error: Exception) -> BusError:
-        if isinstance(error, redis.TimeoutError):
+        # A name that nobody answers for takes seconds as well: a container that is down has none.
+        is_unknown = isinstance(error.__context__, socket.gaierror)
+        if isinstance(error, redis.TimeoutError) or is_unknown:
             self._asked_again_s = time.monotonic() + self._timeout_s
-            return BusError(f"Redis at {self.address} does not answer")
+            what = "has no address" if is_unknown else "does not answer"
+            return BusError(f"Redis at {self.address} {what}")
         if isinstance(error, redis.exceptions.OutOfMemoryError):
             return BusFullError(
                 f"Redis at {self.address} is full (maxmemory, noeviction): {error}; "

@@ -68,6 +68,7 @@ FOLDERS = sorted(
 
 SILENT, WEBHOOK = "silent.yml", "webhook.yml"
 
+READABLE = "run `chmod -R go+rX deploy` in the clone, then start again"
 NEW_PASSWORD = "delete it to get a new one, then start everything again"
 NEW_KEY = (
     f"restore it from a backup, or delete {KEY} and both signing.pub to get new ones: models that "
@@ -90,10 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--alertmanager", type=Path, required=True, help=f"folder with {SILENT} and {WEBHOOK}"
     )
     parser.add_argument("--webhook", type=Path, help="file with the address to post alerts to")
+    parser.add_argument(
+        "--readable", type=Path, help="folder whose files all containers must be able to read"
+    )
     asked = parser.parse_args(arguments)
     try:
         # Of all services: a misspelt name would otherwise be a restart loop of six.
         load_settings(env_file=None)
+        if asked.readable is not None:
+            require_readable(asked.readable)
         make_secrets(asked.to, asked.alertmanager, asked.webhook, tell=_print)
     except HawkError as error:
         sys.stderr.write(f"hawk: {error}\n")
@@ -120,6 +126,23 @@ def make_secrets(root: Path, alertmanager: Path, webhook: Path | None, *, tell: 
         _make_keys(root, key, tell)
         hashes = {user: _hash(passwords[name]) for user, name in USER_FILES.items()}
         _make_anew(root, {USERS_ACL: users_acl(hashes).encode()} | derived, tell)
+
+
+def require_readable(folder: Path) -> None:
+    """Raise `ConfigError` that names a file below `folder` that the containers' user cannot read.
+
+    They are mounted from a clone, whose files have the modes that its owner's umask left them.
+    """
+
+    def refuse(error: OSError) -> None:
+        why = f"{error.filename} cannot be listed by user {os.getuid()}"
+        raise ConfigError(f"{why}: {READABLE}") from error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        for name in names:
+            if not os.access(Path(place, name), os.R_OK):
+                path = Path(place, name)
+                raise ConfigError(f"{path} cannot be read by user {os.getuid()}: {READABLE}")
 
 
 @contextmanager

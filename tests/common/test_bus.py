@@ -1,5 +1,6 @@
 """Redis as a bus: what every bus must do, and what Redis does when it is hurt."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -364,3 +365,21 @@ def every_call(bus: Bus) -> list[Callable[[], object]]:
         lambda: bus.remove(NAME),
         bus.ping,
     ]
+
+
+def test_a_name_without_address_is_asked_for_once_and_not_by_each_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def unknown(*place: object, **_: object) -> None:
+        asked.append(place)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    bus = connect("redis://redis:6379/0")
+    for _ in range(3):
+        with pytest.raises(BusError, match="redis:6379"):
+            bus.ping()
+    # It takes seconds where no answer comes: ten readers would ask ten times, and a drain has ten.
+    assert len(asked) == 1

@@ -15,7 +15,7 @@ from libs.common import durable
 from libs.common.checks import ConfigError, UnavailableError
 from libs.common.keys import public_key, signing_key
 from libs.common.redis_acl import USERS, password_hash
-from services.console.initial_secrets import main, make_secrets
+from services.console.initial_secrets import main, make_secrets, require_readable
 from services.predictor.app import read_key
 from tests.redis_server import needs_redis, redis_server
 
@@ -410,6 +410,18 @@ def test_a_setting_that_is_misspelt_makes_nothing(
     assert main(["--to", str(to), "--alertmanager", str(alertmanager)]) == ConfigError.exit_code
     assert "HAWK_STAKE is not a known setting" in capsys.readouterr().err
     assert not to.exists()
+
+
+def test_what_containers_cannot_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis/health").write_text("")
+    require_readable(tmp_path)
+    # Not by a mode: the tests may run as root, who reads everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "health")
+    with pytest.raises(ConfigError, match=r"redis/health cannot be read .*chmod -R go\+rX deploy"):
+        require_readable(tmp_path)
 
 
 def test_it_starts_without_what_only_services_need() -> None:
