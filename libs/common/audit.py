@@ -37,7 +37,7 @@ def append_audit(root: Path, event: ModelEvent) -> AuditLine:
     path = root / AUDIT_FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise durable.cannot_write(path, error) from error
     try:

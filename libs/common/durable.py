@@ -37,13 +37,16 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None], *, name: s
 
     `name` prefixes the steps: before_write, after_write, after_fsync, after_rename. Raises
     `ArchiveError` with the file and the reason (disk full, no permission); the old file stays.
+    Services share folders: what another has put in the way, a link to elsewhere among it, is
+    removed and never written through.
     """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     step(f"{name}.before_write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(content, bytes):
-            temporary.write_bytes(content)
+            _write_new(temporary, content)
         else:
             content(temporary)
         step(f"{name}.after_write")
@@ -71,10 +74,12 @@ def write_folder_atomic(path: Path, files: dict[str, bytes], *, name: str) -> No
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     step(f"{name}.before_write")
     try:
+        if temporary.is_symlink():
+            temporary.unlink()
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         for file_name, content in files.items():
-            (temporary / file_name).write_bytes(content)
+            _write_new(temporary / file_name, content)
             _sync(temporary / file_name)
         step(f"{name}.after_write")
         sync_folder(temporary)
@@ -87,11 +92,21 @@ def write_folder_atomic(path: Path, files: dict[str, bytes], *, name: str) -> No
     step(f"{name}.after_rename")
 
 
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there; a link in its place is an error."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path) -> int:
     """Remove what a kill left unfinished below `folder`; return how many pieces."""
     left = sorted(folder.rglob(f"{TEMPORARY_PREFIX}*")) if folder.exists() else []
     for path in left:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

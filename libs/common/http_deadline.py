@@ -45,6 +45,12 @@ class DeadlineProtocol(H11Protocol):
         else:
             self._forget_deadline()
 
+    def on_response_complete(self) -> None:
+        """Take what came behind the request: a half one that is there already has its deadline."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+            self._await_request()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline with the connection."""
         self._forget_deadline()

@@ -90,7 +90,9 @@ class Journal:
                 frames = read_journal(path)
                 if frames.torn_bytes:
                     os.truncate(path, frames.good_bytes)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            # Services share the archive: a link that another has put here leads out of it.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o644)
             if is_new:
                 durable.sync_folder(path.parent)
         except OSError as error:
@@ -122,7 +124,7 @@ class Journal:
             content = b"".join(_frame(entry) for entry in kept)
             os.close(self._descriptor)
             durable.write_atomic(self.path, content, name="journal.cut")
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
 
     def close(self) -> None:
         """Close the file."""

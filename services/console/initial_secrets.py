@@ -92,14 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--webhook", type=Path, help="file with the address to post alerts to")
     parser.add_argument(
-        "--readable", type=Path, help="folder whose files all containers must be able to read"
+        "--readable",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders whose files all containers must be able to read",
     )
     asked = parser.parse_args(arguments)
     try:
         # Of all services: a misspelt name would otherwise be a restart loop of six.
         load_settings(env_file=None)
-        if asked.readable is not None:
-            require_readable(asked.readable)
+        for folder in asked.readable:
+            require_readable(folder)
         make_secrets(asked.to, asked.alertmanager, asked.webhook, tell=_print)
     except HawkError as error:
         sys.stderr.write(f"hawk: {error}\n")
@@ -140,8 +144,10 @@ def require_readable(folder: Path) -> None:
 
     for place, _, names in os.walk(folder, onerror=refuse):
         for name in names:
-            if not os.access(Path(place, name), os.R_OK):
-                path = Path(place, name)
+            path = Path(place, name)
+            # What its owner may run, the containers run.
+            wanted = os.R_OK | (os.X_OK if path.stat().st_mode & stat.S_IXUSR else 0)
+            if not os.access(path, wanted):
                 raise ConfigError(f"{path} cannot be read by user {os.getuid()}: {READABLE}")
 
 

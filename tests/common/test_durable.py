@@ -135,3 +135,37 @@ def test_a_data_folder_that_is_a_file_gives_one_clear_line(tmp_path: Path) -> No
         durable.writer_lock(tmp_path / "data", "collector"),
     ):
         pass
+
+
+def test_a_link_in_the_way_is_never_written_through(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "ledger.json"
+    elsewhere.write_bytes(b"money")
+    place = tmp_path / "archive"
+    place.mkdir()
+    (place / ".tmp-counter.json").symlink_to(elsewhere)
+    durable.write_atomic(place / "counter.json", b"1", name="counter")
+    assert elsewhere.read_bytes() == b"money"
+    assert not (place / "counter.json").is_symlink()
+    assert (place / "counter.json").read_bytes() == b"1"
+
+
+def test_a_linked_folder_in_the_way_is_never_written_through(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "models"
+    elsewhere.mkdir()
+    (elsewhere / "current").write_bytes(b"signed")
+    (tmp_path / ".tmp-bundle").symlink_to(elsewhere)
+    durable.write_folder_atomic(tmp_path / "bundle", {"current": b"forged"}, name="bundle")
+    assert (elsewhere / "current").read_bytes() == b"signed"
+    assert (tmp_path / "bundle/current").read_bytes() == b"forged"
+
+
+def test_sweeping_removes_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "models"
+    elsewhere.mkdir()
+    (elsewhere / "current").write_bytes(b"signed")
+    place = tmp_path / "archive"
+    place.mkdir()
+    (place / ".tmp-x").symlink_to(elsewhere)
+    assert durable.sweep(place) == 1
+    assert (elsewhere / "current").exists()
+    assert not (place / ".tmp-x").is_symlink()

@@ -10,7 +10,7 @@ import pytest
 
 from libs.common import http_deadline
 from libs.common.context import Health
-from libs.common.web import Web
+from libs.common.web import Receive, Scope, Send, Web, respond
 from tests.console.ports import free_port
 
 SHORT_S = 0.3
@@ -106,3 +106,34 @@ def test_one_connection_too_many_is_closed_at_once(
         assert is_cut(second)
         first.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert first.recv(10_000).startswith(b"HTTP/1.1 200")
+
+
+async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer when the whole body has come, however long it takes."""
+    while (await receive()).get("more_body"):
+        pass
+    await respond(send, 200, b"{}")
+
+
+def test_half_a_request_behind_a_whole_one_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_deadline, "REQUEST_S_MAX", SHORT_S)
+    web, port = Web(), free_port()
+    web.mount("/patient", patient)
+    web.start("127.0.0.1", port)
+    with connected(port) as connection:
+        whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        half = b"POST /patient HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345"
+        connection.sendall(whole + half)
+        answer = b""
+        while select.select([connection], [], [], PATIENCE_S)[0]:
+            try:
+                more = connection.recv(10_000)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                break
+            answer += more
+        else:
+            raise AssertionError("the connection was kept open")
+    web.stop()
+    assert answer.endswith(b'{"alive":true}')

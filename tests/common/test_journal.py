@@ -216,3 +216,11 @@ def test_a_file_of_noise_is_a_torn_tail_or_refused_and_never_an_event(
     path = tmp_path_factory.mktemp("noise") / "j"
     path.write_bytes(noise)
     assert read_journal(path).entries == ()
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "ledger.json"
+    (tmp_path / "hour.journal").symlink_to(elsewhere)
+    with pytest.raises(ArchiveError, match=r"hour\.journal"):
+        Journal(tmp_path / "hour.journal")
+    assert not elsewhere.exists()

@@ -66,6 +66,13 @@ def engine_answers() -> bool:
         return False
 
 
+def ledger_of(stack: Stack) -> dict[str, Any]:
+    """Return the trader's checkpoint as it stands in its volume."""
+    contents = {path: content for path, _, content in stack.files_in(["ledger"])}
+    found: dict[str, Any] = json.loads(contents["ledger/checkpoint.json"])
+    return found
+
+
 def wait_for_more(stack: Stack, before: dict[str, int]) -> None:
     """Wait until every stream of a market but the rare orders has gone on."""
 
@@ -138,10 +145,12 @@ def test_down_and_up_goes_on_where_it_stopped(stack: Stack) -> None:
     secrets = {path: content for path, (_, content) in stack.secret_files().items()}
     stack.down()
     assert not stack.containers()
-    ledger = {path for path, _, content in stack.files_in(["ledger"]) if content}
+    ledger = ledger_of(stack)
     stack.up()
     assert {path: content for path, (_, content) in stack.secret_files().items()} == secrets
-    assert ledger <= {path for path, _, content in stack.files_in(["ledger"]) if content}
+    after = ledger_of(stack)
+    assert after["tick_ns"] >= ledger["tick_ns"] > 0
+    assert all(after["seqs"][name] >= seq for name, seq in ledger["seqs"].items())
     wait_for_more(stack, before)
 
 
