@@ -106,8 +106,11 @@ class Stack:
         return self._run("docker", "compose", *words, is_checked=is_checked)
 
     def script(self, name: str, *words: str) -> None:
-        """Run a script of `deploy`, which finds the project by its name in the environment."""
-        self._run(f"{self.folder}/deploy/{name}", *words)
+        """Run a script of `deploy`, which finds the project by its name in the environment.
+
+        From its own folder: a script that looks for itself after going elsewhere does not find it.
+        """
+        self._run("env", "-C", "deploy", f"./{name}", *words)
 
     def started(self) -> list[str]:
         """Name what `up` starts here: every service but Grafana."""
