@@ -57,7 +57,25 @@ class Settings(BaseSettings):
         300.0, description="realised loss of a UTC day that stops it"
     )
     source: str = Field(
-        "simulated@1", description="what the collector plays: recording:DIR@SPEED, simulated@SPEED"
+        "live",
+        description="what the collector records: live, recording:DIR@SPEED, simulated@SPEED",
+    )
+    series: str = Field(
+        "KXBTC15M,btc-updown-15m,btc-updown-5m",
+        description="markets to record live: NAME or NAME@SECONDS between samples, by commas",
+    )
+    simulator_url: str | None = Field(
+        None, description="simulator that stands in for all venues: http://host:port"
+    )
+    kalshi_key_id: str | None = Field(None, description="id of a Kalshi API key, for its WebSocket")
+    kalshi_key_file: OptionalPath = Field(
+        None, description="file with that key, PEM; read rights are enough, it never trades"
+    )
+    capture: bool = Field(
+        False, description="keep everything received under captures/ of the data folder"
+    )
+    rules_accepted: str = Field(
+        "", description="fingerprints of changed settlement rules a person has read, by commas"
     )
     redis_url: str | None = Field(
         None, description="Redis of the streams, without password: redis://[user@]host:port/db"
@@ -105,6 +123,17 @@ class Settings(BaseSettings):
         if parts.password or "password=" in parts.query:
             raise ValueError("no password in an address: name its file in HAWK_REDIS_PASSWORD_FILE")
         return url
+
+    @field_validator("simulator_url")
+    @classmethod
+    def refuse_other_schemes(cls, url: str | None) -> str | None:
+        """Refuse an address that cannot be put before a venue's own."""
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("a simulator's address is http://host:port, such as the one it prints")
+        return url.rstrip("/")
 
     @field_validator("stage")
     @classmethod

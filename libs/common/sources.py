@@ -1,8 +1,9 @@
 """Where the collector's events come from, as one line of text: parse it, refuse what is wrong.
 
-In goes `recording:DIR@SPEED` (SPEED a number, or `max` for as fast as the readers follow) or
-`simulated@SPEED[,seed=S][,edge=E][,interval=I][,underlyings=N]`, out comes a `Source`. Nothing is
-opened here: whether DIR is a recording is seen when it is read.
+In goes `live` (the venues themselves), `recording:DIR@SPEED` (SPEED a number, or `max` for as fast
+as the readers follow) or `simulated@SPEED[,seed=S][,edge=E][,interval=I][,underlyings=N]`, out
+comes a `Source`. Nothing is opened here: whether DIR is a recording is seen when it is read. What
+live means (which series, from which addresses) are settings of their own.
 
 Decision to question: `simulated@max` is refused. A recording at full speed has an end; a simulation
 has none, and would fill the disk as fast as the machine allows.
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from libs.common.checks import ConfigError
 
 FORM = (
-    "recording:DIR@SPEED, recording:DIR@max or "
+    "live, recording:DIR@SPEED, recording:DIR@max or "
     "simulated@SPEED[,seed=S][,edge=E][,interval=SECONDS][,underlyings=N]"
 )
 
@@ -49,10 +50,11 @@ _NUMBER = re.compile(r"-?[0-9.]+(e-?[0-9]+)?", re.ASCII)
 class Source:
     """Where events come from; `speed` is stream seconds per second, None as fast as possible.
 
-    `directory` belongs to a recording, the four last fields to a simulation.
+    Live, the speed is the clock's: 1, or the simulator's. `directory` belongs to a recording, the
+    four last fields to a simulation.
     """
 
-    kind: Literal["recording", "simulated"]
+    kind: Literal["live", "recording", "simulated"]
     directory: Path | None = None
     speed: float | None = None
     seed: int = 1
@@ -73,14 +75,16 @@ def parse_source(text: str) -> Source:
     Traceback (most recent call last):
     ...
     libs.common.checks.ConfigError: source 'simulated@20,interval=7': interval '7' is not a divisor\
- of 300; the form is recording:DIR@SPEED, recording:DIR@max or\
+ of 300; the form is live, recording:DIR@SPEED, recording:DIR@max or\
  simulated@SPEED[,seed=S][,edge=E][,interval=SECONDS][,underlyings=N]
     """
+    if text == "live":
+        return Source("live", speed=1.0, interval_s=1)
     if text.startswith("recording:"):
         return _recording(text)
     if text.partition("@")[0] == "simulated":
         return _simulated(text)
-    raise _fault(text, "it is neither a recording nor simulated")
+    raise _fault(text, "it is neither live, a recording nor simulated")
 
 
 def _recording(text: str) -> Source:

@@ -146,18 +146,19 @@ def market_facts(recorded: dict[tuple[str, str], RecordedMarket]) -> dict[type[E
     for entry in recorded.values():
         market = entry.market
         if entry.strike_usd is None or entry.strike_known_ns > market.open_ns:
-            facts[Market].append(_identified(market))
+            facts[Market].append(identified(market))
         if entry.strike_usd is not None:
             known = msgspec.structs.replace(
                 market, ts_ns=entry.strike_known_ns, strike_usd=entry.strike_usd
             )
-            facts[Market].append(_identified(known))
+            facts[Market].append(identified(known))
         if entry.result is not None:
             facts[Resolution].append(_resolution(entry))
     return facts
 
 
-def _identified(market: Market) -> Market:
+def identified(market: Market) -> Market:
+    """Return `market` with the id that its content gives it."""
     parts = (market.venue, market.market, market.ts_ns, market.status, market.strike_usd)
     own = event_id("Market", *parts, market.rule_fingerprint, market.close_ns)
     return msgspec.structs.replace(market, id=own)

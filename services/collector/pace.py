@@ -51,3 +51,11 @@ class Pace:
     def _go_on_from(self, ts_ns: int, now_s: float) -> float:
         self._anchor = (ts_ns, now_s)
         return 0.0
+
+
+class NoPace:
+    """Everything is due when it comes: a live source has its own pace."""
+
+    def delay_s(self, ts_ns: int, now_s: float) -> float:
+        """Return 0."""
+        return 0.0

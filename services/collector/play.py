@@ -19,7 +19,7 @@ from libs.common.context import Context
 from libs.common.telemetry import log
 from services.collector import metrics
 from services.collector.instants import Instant
-from services.collector.pace import Pace
+from services.collector.pace import NoPace, Pace
 from services.collector.publisher import Publisher
 
 LINGER_S = 0.02
@@ -49,7 +49,7 @@ class Player:
         self,
         context: Context,
         publisher: Publisher,
-        pace: Pace | None,
+        pace: Pace | NoPace | None,
         *,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:

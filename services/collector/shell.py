@@ -1,8 +1,8 @@
 """Run the collector: play its source into the snapshots streams until it ends or we are stopped.
 
-This page joins what the others do: `recording` and `simulation` read, `judgement` decides,
-`instants` order, `play` paces, `publisher` writes. A recording that has been played to its end
-returns from `run` once the streams have all of it, and the process exits 0.
+This page joins what the others do: `live` records the venues, `recording` and `simulation` read,
+`judgement` decides, `instants` order, `play` paces, `publisher` writes. A recording that has been
+played to its end returns from `run` once the streams have all of it, and the process exits 0.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,12 @@ def run(context: Context) -> None:
     read.
     """
     source = parse_source(context.settings.source)
-    if source.directory is None:
+    if source.kind == "live":
+        # Loaded only where it is wanted: sockets and signatures are a third of this process.
+        from services.collector.live import run_live
+
+        run_live(context)
+    elif source.directory is None:
         _run_simulated(context, source)
     else:
         _run_recording(context, source.directory, source.speed)

@@ -52,7 +52,7 @@ def demo(
 def up(
     data: DataOption = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="recording:DIR@SPEED|max or simulated@SPEED")
+        str | None, typer.Option("--source", help="live, recording:DIR@SPEED|max, simulated@SPEED")
     ] = None,
     bus: Annotated[str | None, typer.Option("--bus", help="memory or redis, by hand")] = None,
     as_json: JsonOption = False,

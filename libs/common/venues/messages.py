@@ -206,6 +206,12 @@ class Candle(Message, frozen=True, gc=False):
     ask: Price | None = None
 
 
+class HistoryCutoff(Message, frozen=True, gc=False):
+    """What ended before `ts_ns` is told by the venue's historical requests only."""
+
+    ts_ns: int
+
+
 class Reject(Message, frozen=True, gc=False):
     """A text, or a part of one, that was not understood; counted by `reason`, never stored whole.
 

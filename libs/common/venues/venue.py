@@ -90,6 +90,9 @@ class Feed(Protocol):
     name: str
     """Such as `kalshi.ws`; the feed of captures, gaps and metrics."""
     address: str
+    carries: Literal["books", "index"]
+    """Books of instruments, or the index of underlyings: then an instrument is an underlying. Of
+    several feeds with books the venue's first is preferred and the others stand in for it."""
     is_signed: bool
     """The handshake needs the operator's key."""
     subscribe_s_max: float
@@ -106,10 +109,17 @@ class Feed(Protocol):
     """Frames carry sequence numbers, so one proof of life holds for all instruments of a channel;
     else each instrument's own last message is its age."""
 
-    def subscribe(self, instruments: Sequence[str], *, request_id: int) -> list[str]:
+    def subscribe(
+        self,
+        instruments: Sequence[str],
+        *,
+        request_id: int,
+        standing: Sequence[Acknowledged] = (),
+    ) -> list[str]:
         """Return the texts that subscribe to all channels of `instruments`.
 
-        Their requests are numbered from `request_id` on, one a text.
+        Their requests are numbered from `request_id` on, one a text. `standing` is what this
+        connection has been acknowledged so far.
         """
 
     def unsubscribe(
@@ -174,6 +184,24 @@ class Venue(Protocol):
 
     def terms(self, series: str) -> Get | None:
         """Ask for the fee and the rules of a series; None: they stand in each market."""
+
+    def cutoff(self) -> Get | None:
+        """Ask where the historical tier begins (`HistoryCutoff`); None: there is one tier only."""
+
+    def settled(
+        self, series: str, *, start_ns: int, end_ns: int, is_historical: bool = False
+    ) -> list[Get]:
+        """Ask for the markets of a series that closed in [start, end): strikes and results."""
+
+    def candles(
+        self, instrument: str, *, start_ns: int, end_ns: int, is_historical: bool = False
+    ) -> list[Get]:
+        """Ask for one-minute candles of an instrument in [start, end), each within its limits."""
+
+    def trades(
+        self, instrument: str, *, start_ns: int, end_ns: int, is_historical: bool = False
+    ) -> list[Get]:
+        """Ask for the trades of an instrument in [start, end); empty: the venue does not tell."""
 
     def answer(self, get: Get, *, status: int, text: str) -> Answer:
         """Read the answer to `get`; never raises."""

@@ -1,0 +1,114 @@
+"""One order book as a venue tells it: two plain dicts from price to size. Pure.
+
+An update is one write into a dict, some 50 ns; nothing is kept sorted, because a book is looked at
+once a second and changed a hundred times. The best few levels are picked from all of them then.
+
+The decision a reader would question: a book knows why it is not to be believed. After a gap in the
+sequence, a size below zero or a rejected message it is *void* with the reason, at once, and only a
+whole new snapshot makes it right again. A book that is nearly right is worse than none.
+"""
+
+from collections import deque
+from heapq import nlargest, nsmallest
+
+from libs.common.venues.messages import BookChange, BookSnapshot, Level, Price
+
+LEVELS_MAX_KNOWN = 200_000
+"""Levels of one side; the fullest real book (BTC-USD) has some 30,000. More is an attack."""
+
+
+TOPS_REMEMBERED, TOPS_LEVELS_MAX = 256, 2_000
+"""Former best prices of a book, kept while it has so few levels that looking for the best costs
+microseconds: contracts, not coins. Three seconds of the busiest market have some hundred."""
+
+
+class Book:
+    """The book of one instrument; `void_reason` None means that it is to be believed."""
+
+    __slots__ = ("_top", "absent_removed", "asks", "bids", "changed_ns", "tops", "void_reason")
+
+    def __init__(self) -> None:
+        """Start without a book."""
+        self.bids: dict[Price, Price] = {}
+        self.asks: dict[Price, Price] = {}
+        self.void_reason: str | None = "no_book"
+        self.changed_ns = -1
+        self.absent_removed = 0
+        """Removals of levels that were not there: a hint that something was missed."""
+        self.tops: deque[tuple[int, tuple[Price | None, Price | None]]] = deque(
+            maxlen=TOPS_REMEMBERED
+        )
+        """Former best prices, each with the time until which it stood."""
+        self._top: tuple[Price | None, Price | None] = (None, None)
+
+    def replace(self, snapshot: BookSnapshot) -> str | None:
+        """Take a whole book; return why it cannot be believed, if so."""
+        self.bids, self.asks = dict(snapshot.bids), dict(snapshot.asks)
+        if max(len(self.bids), len(self.asks)) > LEVELS_MAX_KNOWN:
+            return self.void("too_many_levels")
+        self.void_reason = None
+        return None
+
+    def apply(self, change: BookChange) -> str | None:
+        """Take changed levels; return why the book is void from now on, if it is.
+
+        A void book ignores them: only a snapshot helps it.
+        """
+        if self.void_reason is not None:
+            return None
+        bids, asks = self.bids, self.asks
+        if change.is_signed:
+            return self._add(change)
+        for is_bid, price, size in change.changes:
+            side = bids if is_bid else asks
+            if size:
+                side[price] = size
+            elif side.pop(price, None) is None:
+                self.absent_removed += 1
+        if len(bids) > LEVELS_MAX_KNOWN or len(asks) > LEVELS_MAX_KNOWN:
+            return self.void("too_many_levels")
+        return None
+
+    def _add(self, change: BookChange) -> str | None:
+        """Add signed sizes; a level below zero means that a change was missed."""
+        for is_bid, price, size in change.changes:
+            side = self.bids if is_bid else self.asks
+            left = side.get(price, 0) + size
+            if left > 0:
+                side[price] = left
+            elif left == 0:
+                side.pop(price, None)
+            else:
+                return self.void("negative_level")
+        if len(self.bids) > LEVELS_MAX_KNOWN or len(self.asks) > LEVELS_MAX_KNOWN:
+            return self.void("too_many_levels")
+        return None
+
+    def note_top(self, ts_ns: int) -> None:
+        """Remember the best prices that stood until `ts_ns`, if they have changed by then."""
+        if len(self.bids) + len(self.asks) > TOPS_LEVELS_MAX:
+            return
+        best = self.best()
+        if best != self._top:
+            self.tops.append((ts_ns, self._top))
+            self._top = best
+
+    def void(self, reason: str) -> str:
+        """Forget the book, and remember why; return the reason."""
+        self.bids, self.asks = {}, {}
+        self.void_reason = reason
+        return reason
+
+    def best(self) -> tuple[Price | None, Price | None]:
+        """Return best bid and best ask; None where a side is empty."""
+        return (max(self.bids, default=None), min(self.asks, default=None))
+
+    def levels(self, n: int) -> tuple[list[Level], list[Level]]:
+        """Return the best `n` bids and asks, best first.
+
+        >>> book = Book()
+        >>> book.replace(BookSnapshot("X", bids=[(1, 5), (2, 6)], asks=[(4, 7)]))
+        >>> book.levels(1)
+        ([(2, 6)], [(4, 7)])
+        """
+        return nlargest(n, self.bids.items()), nsmallest(n, self.asks.items())

@@ -1,0 +1,197 @@
+"""Raw captures: everything received, written down as it came, and read back. Shell.
+
+One JSON line per received text, opened or closed connection and REST answer (docs/data.md, "Raw
+captures"), Zstandard-compressed in frames of a few seconds, one file per run and hour. What was
+received is what the observer was fed, so an archive can be made anew from it.
+
+The decision a reader would question: a capture is not fsynced. It is the belt beside the archive's
+braces; a kill costs its last FLUSH_S, the file stays readable up to there, and a full disk stops
+the capture, never the collector.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from libs.common.archive import HOUR_NS, date_of, hour_of
+from libs.common.checks import ArchiveError
+from libs.common.telemetry import log
+from libs.common.venues.venue import Get, Venue
+from services.collector.traffic import Answered, Arrival, Closed, Opened, Oversized, Received
+
+FLUSH_S = 5
+"""Stream seconds of lines in one compressed frame."""
+
+FLUSH_BYTES = 4 * 1024 * 1024
+READ_BYTES = 4 * 1024
+"""Read in small pieces: of a torn file all but the last piece can be read."""
+
+LINE_BYTES_MAX = 128 * 1024 * 1024
+
+
+class CaptureWriter:
+    """Writes arrivals to `folder`; stops by itself when the disk takes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start without a file; one is made with the first arrival."""
+        self._folder = folder
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._hour = self._flushed_ns = -1
+        self._path: Path | None = None
+        self._is_broken = False
+
+    def write(self, arrival: Arrival) -> None:
+        """Keep one arrival; passing time is not kept."""
+        line = _line(arrival)
+        if line is None or self._is_broken:
+            return
+        hour = arrival.ts_ns // HOUR_NS
+        if hour != self._hour:
+            self.flush()
+            self._hour, self._flushed_ns = hour, arrival.ts_ns
+            self._path = None
+        if self._path is None:
+            stamp = f"{date_of(arrival.ts_ns)}T{hour_of(arrival.ts_ns)}"
+            self._path = self._folder / f"{stamp}.{arrival.ts_ns}.capture.jsonl.zst"
+        data = json.dumps(line, ensure_ascii=True).encode() + b"\n"
+        self._lines.append(data)
+        self._size += len(data)
+        if self._size > FLUSH_BYTES or arrival.ts_ns - self._flushed_ns > FLUSH_S * 1_000_000_000:
+            self.flush()
+            self._flushed_ns = arrival.ts_ns
+
+    def flush(self) -> None:
+        """Write what is kept as one compressed frame."""
+        if not self._lines or self._path is None or self._is_broken:
+            return
+        frame = pa.Codec("zstd").compress(b"".join(self._lines), asbytes=True)
+        self._lines, self._size = [], 0
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.write(frame)
+        except OSError as error:
+            self._is_broken = True
+            log().error("capture.stopped", path=str(self._path), reason=str(error))
+
+
+def _line(arrival: Arrival) -> dict[str, Any] | None:
+    """Return the fields of a line; None for what is not kept."""
+    if isinstance(arrival, Answered):
+        get = arrival.get
+        return {
+            "recv_ns": arrival.ts_ns,
+            "feed": get.endpoint,
+            "conn": 0,
+            "url": get.target,
+            "purpose": get.purpose,
+            "subject": get.subject,
+            "status": arrival.status,
+            "frame": arrival.text,
+        }
+    if isinstance(arrival, Opened | Closed | Received | Oversized):
+        line: dict[str, Any] = {
+            "recv_ns": arrival.ts_ns,
+            "feed": arrival.feed,
+            "conn": arrival.connection,
+        }
+        if isinstance(arrival, Received):
+            return line | {"frame": arrival.text}
+        if isinstance(arrival, Opened):
+            return line | {"event": "connected"}
+        if isinstance(arrival, Closed):
+            return line | {"event": "closed", "reason": arrival.reason}
+        return line | {"event": "oversized", "reason": arrival.detail}
+    return None
+
+
+def read_capture(path: Path, venues: Mapping[str, Venue]) -> Iterator[Arrival | str]:
+    """Yield the arrivals of a capture in order; a text in place of one says what was refused.
+
+    Raises `ArchiveError` if the file cannot be opened. REST answers without a purpose (captures
+    made elsewhere) are taken for the request of a market, a book or a series with that address.
+    """
+    feeds = {feed.name for venue in venues.values() for feed in venue.feeds}
+    for line in _lines(path):
+        if isinstance(line, str):
+            yield line
+            continue
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            yield "bad_line"
+            continue
+        yield _arrival(fields, feeds, venues)
+
+
+def _lines(path: Path) -> Iterator[bytes | str]:
+    rest = b""
+    try:
+        with pa.input_stream(str(path), compression="zstd") as stream:
+            while True:
+                try:
+                    piece = stream.read(READ_BYTES)
+                except (OSError, pa.ArrowException):
+                    yield "torn_file"
+                    return
+                if not piece:
+                    break
+                rest += piece
+                if b"\n" not in piece:
+                    if len(rest) > LINE_BYTES_MAX:
+                        yield "bad_line"
+                        return
+                    continue
+                *whole, rest = rest.split(b"\n")
+                yield from whole
+    except (OSError, pa.ArrowException) as error:
+        raise ArchiveError(
+            f"cannot read the capture {path}: {error}; it is a Zstandard-compressed file of JSON "
+            "lines, see docs/data.md"
+        ) from error
+    if rest:
+        yield "torn_file"
+
+
+def _arrival(fields: Any, feeds: set[str], venues: Mapping[str, Venue]) -> Arrival | str:
+    if not isinstance(fields, dict):
+        return "bad_line"
+    ts_ns, feed, connection = fields.get("recv_ns"), fields.get("feed"), fields.get("conn", 0)
+    if not isinstance(ts_ns, int) or not isinstance(connection, int) or ts_ns < 0:
+        return "bad_line"
+    if not isinstance(feed, str):
+        return "bad_line"
+    text, event = fields.get("frame"), fields.get("event")
+    if "url" in fields:
+        venue = venues.get(feed.partition(".")[0])
+        if venue is None:
+            return "unknown_feed"
+        get = _get(fields, feed, venue)
+        status = fields.get("status", 200)
+        if get is None or not isinstance(text, str) or type(status) is not int:
+            return "unknown_request"
+        return Answered(ts_ns, get, status, text)
+    if feed not in feeds:
+        return "unknown_feed"
+    if event == "connected":
+        return Opened(ts_ns, feed, connection)
+    if event == "closed":
+        return Closed(ts_ns, feed, connection, str(fields.get("reason", "")))
+    if event == "oversized":
+        return Oversized(ts_ns, feed, connection, str(fields.get("reason", "")))
+    return Received(ts_ns, feed, connection, text) if isinstance(text, str) else "bad_line"
+
+
+def _get(fields: dict[str, Any], endpoint: str, venue: Venue) -> Get | None:
+    target, purpose, subject = fields.get("url"), fields.get("purpose"), fields.get("subject")
+    if not isinstance(target, str):
+        return None
+    if isinstance(purpose, str) and isinstance(subject, str):
+        return Get(venue.name, endpoint, target, purpose, subject)  # type: ignore[arg-type]
+    last = target.partition("?")[0].rpartition("/")[2]
+    guesses = [venue.market(last), venue.book(last)]
+    return next((get for get in guesses if get.target == target), None)

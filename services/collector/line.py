@@ -1,0 +1,291 @@
+"""One connection to a venue's feed: what is subscribed, in sequence, alive, and the books. Pure.
+
+In go received texts with their times, out come the messages that are not about books, and what the
+wire needs: a new subscription, a fresh snapshot, or an end. A gap in the numbers voids the books of
+its channel at once; a duplicate or late number is dropped whole. Sockets are elsewhere.
+
+The decision a reader would question: a heartbeat proves nothing but the connection. Venues have
+kept sockets alive for hours without any data on them, so the age of a book counts from the last
+*data* of its channel, and silence of data alone ends a connection.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+
+from libs.common.venues.messages import (
+    Acknowledged,
+    BookChange,
+    BookSnapshot,
+    BookVoid,
+    Frame,
+    Heartbeat,
+    IndexValue,
+    Message,
+    Reject,
+    TopOfBook,
+    Trade,
+    VenueError,
+    reject,
+)
+from libs.common.venues.venue import Feed
+from services.collector.book import Book
+
+NS = 1_000_000_000
+
+SNAPSHOT_S_MAX = 5.0
+"""A snapshot that was asked for comes within it, or is asked for again; real ones take < 1 s."""
+
+TRIES_MAX = 3
+"""Snapshots asked for in vain before the whole connection is given up."""
+
+RENEW_S = 20
+"""Where only a new connection brings a fresh book, none is younger than this: the other books of a
+connection are lost with it, and by REST the one can be seen meanwhile."""
+
+REJECTS_MAX, REJECTS_S = 10, 60.0
+"""More rejected texts than this in that time: the connection is taken for damaged."""
+
+HARMLESS = ("unknown_type", "unknown_schema")
+"""Rejects that a new connection would bring again: venues add kinds of messages."""
+
+_DATA = (BookSnapshot, BookChange, TopOfBook, Trade, IndexValue)
+
+
+class Line:
+    """One open connection of `feed`; `hangup` says why it should end, if it should."""
+
+    def __init__(self, feed: Feed, connection: int, now_ns: int) -> None:
+        """Start with nothing subscribed."""
+        self.feed, self.connection = feed, connection
+        self.books: dict[str, Book] = {}
+        self.hangup: str | None = None
+        self.is_refused = False
+        self.sends: list[str] = []
+        self.counts: Counter[str] = Counter()
+        """What happened since the last look: `gap`, `duplicate`, `heal`, `frame`, rejects."""
+        self._opened_ns = now_ns
+        self._standing: list[Acknowledged] = []
+        self._request_id = 1
+        self._last: dict[str, int] = {}
+        self._channel_of: dict[str, str] = {}
+        self._alive_ns: dict[str, int] = {}
+        self._data_ns = now_ns
+        self._asked: dict[str, tuple[int, int]] = {}
+        self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
+        self.has_data = False
+
+    def want(self, instruments: Sequence[str], now_ns: int) -> None:
+        """Subscribe to what is new in `instruments`, unsubscribe what is no longer there."""
+        wanted = list(dict.fromkeys(instruments))[: self.feed.instruments_max]
+        new = [name for name in wanted if name not in self.books]
+        gone = [name for name in self.books if name not in wanted]
+        if gone:
+            texts = self.feed.unsubscribe(
+                gone, request_id=self._request_id, standing=self._standing
+            )
+            self._say(texts)
+            for name in gone:
+                for known in (self.books, self._channel_of, self._alive_ns, self._asked):
+                    known.pop(name, None)
+        if new:
+            standing = self._standing
+            self._say(self.feed.subscribe(new, request_id=self._request_id, standing=standing))
+            for name in new:
+                self.books[name] = Book()
+                if self.feed.carries == "books":
+                    self._asked[name] = (now_ns, 0)
+
+    def receive(self, ts_ns: int, text: str) -> tuple[Frame, list[Message]]:
+        """Take one text; return its frame, and the messages that are not about books or us."""
+        frame = self.feed.parse(text)
+        self.counts["frame"] += 1
+        if frame.sequence is not None and not self._follows(frame, ts_ns):
+            return frame, []
+        others: list[Message] = []
+        for message in frame.messages:
+            if isinstance(message, BookChange):
+                self._change(message, frame.channel, ts_ns)
+            elif isinstance(message, BookSnapshot):
+                self._replace(message, frame.channel, ts_ns)
+            else:
+                self._other(message, frame.channel, ts_ns, others)
+        return frame, others
+
+    def oversized(self, ts_ns: int, detail: str) -> None:
+        """Note a text that was too large, or no text, to be read."""
+        self._reject(reject("too_large", detail), ts_ns)
+
+    def age_ns(self, instrument: str, now_ns: int) -> int:
+        """Return how long ago the venue last proved that it tells changes of this book."""
+        key = self._channel_of.get(instrument, "") if self.feed.is_numbered else instrument
+        return now_ns - self._alive_ns.get(key, self._opened_ns)
+
+    def confirm(self, instrument: str, now_ns: int) -> None:
+        """Note that another source has just shown the same book."""
+        self._alive_ns[instrument] = now_ns
+
+    def tend(self, now_ns: int) -> None:
+        """Ask again for snapshots that did not come; end a connection that is dead."""
+        silence_ns = int(self.feed.silence_s_max * NS)
+        if self.books and now_ns - self._data_ns > 2 * silence_ns:
+            self._end("silent")
+            return
+        quiet = [
+            name
+            for name, book in self.books.items()
+            if book.void_reason is None
+            and name not in self._asked
+            and self.age_ns(name, now_ns) > silence_ns
+        ]
+        # Asking for a snapshot is the one question whose answer proves that data still comes.
+        self.resync(quiet, now_ns)
+        late = [
+            name
+            for name, (asked_ns, _) in self._asked.items()
+            if now_ns - asked_ns > SNAPSHOT_S_MAX * NS
+        ]
+        if not late:
+            return
+        if all(tries + 1 >= TRIES_MAX for _, tries in map(self._asked.__getitem__, late)):
+            self._end("no_snapshot")
+            return
+        self.resync(late, now_ns)
+
+    def resync(self, instruments: Iterable[str], now_ns: int) -> None:
+        """Ask for fresh snapshots; where the feed cannot, only a new connection brings them."""
+        names = [name for name in instruments if name in self.books]
+        if not names:
+            return
+        standing = self._standing_for(names)
+        texts = self.feed.resync(names, request_id=self._request_id, standing=standing)
+        if not texts:
+            for name in names:
+                self._asked[name] = (now_ns, 0)
+            if now_ns - self._opened_ns > RENEW_S * NS:
+                self._end("resync")
+            return
+        self._say(texts)
+        for name in names:
+            self._asked[name] = (now_ns, self._asked.get(name, (0, -1))[1] + 1)
+
+    def void(self, instrument: str, reason: str, now_ns: int) -> None:
+        """Stop believing a book and ask for a fresh one."""
+        book = self.books.get(instrument)
+        if book is None:
+            return
+        is_asked = instrument in self._asked
+        book.void(reason)
+        self.counts[reason] += 1
+        if not is_asked:
+            self.resync([instrument], now_ns)
+
+    def _follows(self, frame: Frame, ts_ns: int) -> bool:
+        """Tell whether to use a frame by its number; a jump voids the books of its channel."""
+        number = frame.sequence or 0
+        last = self._last.get(frame.channel)
+        if last is not None and number <= last:
+            self.counts["duplicate"] += 1
+            return False
+        self._last[frame.channel] = number
+        if last is not None and number != last + 1:
+            self.counts["gap"] += 1
+            hit = [n for n in self.books if self._channel_of.get(n, frame.channel) == frame.channel]
+            for name in hit:
+                self.books[name].void("sequence_gap")
+            self.resync([name for name in hit if name not in self._asked], ts_ns)
+        return True
+
+    def _change(self, change: BookChange, channel: str, ts_ns: int) -> None:
+        name = change.instrument
+        book = self.books.get(name)
+        if book is None:
+            return
+        self._data(name, channel, ts_ns)
+        fault = book.apply(change)
+        if fault is not None:
+            self.counts[fault] += 1
+            self.resync([name], ts_ns)
+        else:
+            book.changed_ns = ts_ns
+            book.note_top(ts_ns)
+
+    def _replace(self, snapshot: BookSnapshot, channel: str, ts_ns: int) -> None:
+        name = snapshot.instrument
+        book = self.books.get(name)
+        if book is None:
+            return
+        self._data(name, channel, ts_ns)
+        if book.void_reason not in (None, "no_book"):
+            self.counts["heal"] += 1
+        self._asked.pop(name, None)
+        before = (book.bids, book.asks) if book.void_reason is None else None
+        fault = book.replace(snapshot)
+        if before is not None:
+            is_same = before == (book.bids, book.asks)
+            self.counts["snapshot_equal" if is_same else "snapshot_differs"] += 1
+        if fault is not None:
+            self.counts[fault] += 1
+            self._end(fault)
+        book.changed_ns = ts_ns
+        book.note_top(ts_ns)
+
+    def _other(self, message: Message, channel: str, ts_ns: int, others: list[Message]) -> None:
+        if isinstance(message, Acknowledged):
+            self._standing.append(message)
+        elif isinstance(message, BookVoid):
+            self.void(message.instrument, message.reason, ts_ns)
+        elif isinstance(message, Reject):
+            self._reject(message, ts_ns)
+            others.append(message)
+        elif isinstance(message, VenueError):
+            self._error(message, ts_ns)
+            others.append(message)
+        elif not isinstance(message, Heartbeat):
+            if isinstance(message, _DATA):
+                name = getattr(message, "instrument", "")
+                self._data(name, channel, ts_ns, is_book=False)
+            others.append(message)
+
+    def _data(self, instrument: str, channel: str, ts_ns: int, *, is_book: bool = True) -> None:
+        """Note a sign of life of the data."""
+        self._data_ns = ts_ns
+        self.has_data = True
+        if self.feed.is_numbered:
+            self._alive_ns[channel] = ts_ns
+            if is_book:
+                self._channel_of[instrument] = channel
+        else:
+            self._alive_ns[instrument] = ts_ns
+
+    def _reject(self, message: Reject, ts_ns: int) -> None:
+        self.counts[message.reason] += 1
+        if message.reason in HARMLESS:
+            return
+        self._reject_times.append(ts_ns)
+        times = self._reject_times
+        if len(times) > REJECTS_MAX and ts_ns - times[0] <= REJECTS_S * NS:
+            self._end("rejects")
+
+    def _error(self, error: VenueError, ts_ns: int) -> None:
+        self.counts["error"] += 1
+        if error.remedy == "resubscribe":
+            self.resync([error.instrument] if error.instrument else list(self.books), ts_ns)
+        elif error.remedy in ("reconnect", "stop"):
+            self.is_refused = error.remedy == "stop"
+            self._end(f"error_{error.code}")
+
+    def _standing_for(self, instruments: Sequence[str]) -> list[Acknowledged]:
+        """Return the subscriptions that carry these books; all, where a channel is not known."""
+        channels = {self._channel_of.get(name) for name in instruments}
+        if None in channels or not self.feed.is_numbered:
+            return self._standing
+        own = [ack for ack in self._standing if str(ack.subscription) in channels]
+        return own or self._standing
+
+    def _say(self, texts: Sequence[str]) -> None:
+        self._request_id += len(texts)
+        self.sends += texts
+
+    def _end(self, reason: str) -> None:
+        if self.hangup is None:
+            self.hangup = reason

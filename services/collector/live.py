@@ -1,0 +1,264 @@
+"""Record the venues themselves, or a simulator that stands in for them. Shell.
+
+This page joins what the others do: the settings become a plan, `wire` feeds the `observer` in a
+thread of its own, and the instants that come out are written by the player like those of any other
+source, so features, trader and replay cannot tell the difference.
+
+The decision a reader would question: a data folder that is ahead of the clock is refused. It holds
+what a faster world recorded; until the clock gets there nothing could be written behind it, and a
+collector that records nothing for hours without a word is the worst of all.
+"""
+
+import asyncio
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
+
+from libs.common.archive import TIME_MAX_NS, Archive
+from libs.common.backoff import Backoff
+from libs.common.checks import ConfigError
+from libs.common.context import Context
+from libs.common.events import Market
+from libs.common.settings import Settings
+from libs.common.stream_time import StreamTime
+from libs.common.telemetry import log
+from libs.common.venues import VENUES
+from libs.common.venues.kalshi_key import load_key, signed_headers
+from libs.common.venues.selection import parse_selection, underlyings_of
+from libs.common.venues.venue import Venue
+from services.collector import metrics
+from services.collector.capture import CaptureWriter
+from services.collector.instants import Instant
+from services.collector.observer import Observer, Plan
+from services.collector.pace import NoPace
+from services.collector.play import Player
+from services.collector.publisher import Publisher
+from services.collector.traffic import Wishes
+from services.collector.wire import Wire
+
+NS = 1_000_000_000
+
+AHEAD_S_MAX = 60
+"""How far a data folder may be ahead of the clock: a machine's clock that was set right."""
+
+RULES_DAYS = 14
+"""Days back in which the last rule of a series is looked for; a series without any markets for so
+long begins anew."""
+
+WAITING_MAX = 50_000
+"""Instants that wait for a disk that takes nothing; beyond it the newest are given up and become a
+gap. Some hours at one a second, and 100 MB."""
+
+QUEUE_POLL_S = 0.2
+CLOCK_ANSWER_S = 2.0
+
+OFFSET_S_MAX = 0.25
+"""A clock that is further off misjudges the last seconds of a market and its signatures fail."""
+
+ACCELERATED_OFFSET_S_MAX = 2.0
+"""Under a faster clock the round trip itself takes stream seconds."""
+
+Sign = Callable[[str, str, str], Mapping[str, str]]
+
+
+def run_live(context: Context) -> None:
+    """Record until the stop sign.
+
+    Raises `ConfigError` for a series, key or data folder that cannot be.
+    """
+    settings = context.settings
+    chosen = parse_selection(settings.series, VENUES)
+    sign = _signer(settings)
+    clock = _clock(context)
+    if clock is None:
+        return
+    underlyings = underlyings_of(chosen, VENUES)
+    publisher = Publisher(context, underlyings)
+    try:
+        log().info("collector.started", underlyings=publisher.underlyings, series=chosen)
+        now_ns = clock.at(time.time_ns())
+        _refuse_ahead(publisher.position_ns, now_ns)
+        context.clock.see(publisher.position_ns)
+        venues = {n: v for n, v in VENUES.items() if n in chosen or v.products}
+        plan = Plan(
+            venues=venues,
+            series=chosen,
+            underlyings=underlyings,
+            has_key=frozenset({"kalshi"} if settings.kalshi_key_file else ()),
+            rules=_rules(context.root, now_ns),
+            accepted=tuple(filter(None, settings.rules_accepted.replace(" ", "").split(","))),
+            offset_ns_max=int(
+                (OFFSET_S_MAX if clock.speed == 1.0 else ACCELERATED_OFFSET_S_MAX * clock.speed)
+                * NS
+            ),
+        )
+        position_ns = publisher.position_ns
+        observer = Observer(plan, start_ns=position_ns, born_ns=max(now_ns, position_ns))
+        _Recorder(context, publisher, observer, clock, venues, sign).run()
+    finally:
+        publisher.close()
+
+
+class _Recorder:
+    """The two threads of a live collector, and the queue between them."""
+
+    def __init__(
+        self,
+        context: Context,
+        publisher: Publisher,
+        observer: Observer,
+        clock: StreamTime,
+        venues: Mapping[str, Venue],
+        sign: Sign,
+    ) -> None:
+        self._context, self._publisher, self._observer = context, publisher, observer
+        self._instants: queue.Queue[Instant] = queue.Queue(WAITING_MAX)
+        self._lost_ns: int | None = None
+        folder = context.root / "captures"
+        self._wire = Wire(
+            observer,
+            venues,
+            clock,
+            address=address_of(context.settings.simulator_url),
+            sign=sign,
+            take=self._take,
+            capture=CaptureWriter(folder) if context.settings.capture else None,
+        )
+
+    def run(self) -> None:
+        """Record until the stop sign; raise what either thread died of."""
+        with ThreadPoolExecutor(1, thread_name_prefix="wire") as pool:
+            observing = pool.submit(self._observe)
+            try:
+                self._context.health.set("start", None)
+                Player(self._context, self._publisher, NoPace()).play(self._waiting())
+            finally:
+                self._context.stop.set()
+            observing.result()
+
+    def _observe(self) -> None:
+        try:
+            asyncio.run(self._wire.run(self._context.stop.is_set))
+        finally:
+            self._context.stop.set()
+
+    def _waiting(self) -> Iterator[Instant | None]:
+        """Yield instants as they come, None whenever there are none."""
+        while True:
+            try:
+                yield self._instants.get_nowait()
+                continue
+            except queue.Empty:
+                yield None
+            if self._context.stop.is_set():
+                return
+            try:
+                yield self._instants.get(timeout=QUEUE_POLL_S)
+            except queue.Empty:
+                continue
+
+    def _take(self, wishes: Wishes) -> None:
+        for instant in wishes.instants:
+            try:
+                self._instants.put_nowait(instant)
+                self._lost_ns = None
+            except queue.Full:
+                metrics.LOST_INSTANTS.inc()
+                self._lost_ns = self._lost_ns or instant.ts_ns
+                self._observer.lost(self._lost_ns)
+        for notice in wishes.notices:
+            if notice.is_firing:
+                self._context.alerts.fire(
+                    notice.rule, evidence=notice.evidence, severity=notice.severity
+                )
+            else:
+                self._context.alerts.resolve(notice.rule, evidence=notice.evidence)
+        metrics.tell(self._observer)
+
+
+def address_of(simulator_url: str | None) -> Callable[[str], str]:
+    """Return what turns a venue's address into the one to connect to.
+
+    A simulator serves every venue below a folder named for the venue's host.
+
+    >>> address_of(None)("wss://host.example/ws")
+    'wss://host.example/ws'
+    >>> address_of("http://127.0.0.1:8490")("wss://host.example/ws")
+    'ws://127.0.0.1:8490/host.example/ws'
+    """
+    if simulator_url is None:
+        return lambda address: address
+    place = urlsplit(simulator_url).netloc
+
+    def simulated(address: str) -> str:
+        scheme, _, rest = address.partition("://")
+        return f"{'ws' if scheme == 'wss' else 'http'}://{place}/{rest}"
+
+    return simulated
+
+
+def _clock(context: Context) -> StreamTime | None:
+    """Return the clock of the venues; None if we are stopped before the simulator tells its own."""
+    url = context.settings.simulator_url
+    if url is None:
+        return StreamTime(start_ns=0, began_ns=0, speed=1.0)
+    text = f"SIMULATED VENUES at {url}: no market is behind what they quote"
+    log().warning("source.simulated", note=text)
+    context.health.note("source", text)
+    opener = build_opener(ProxyHandler({}))
+    backoff = Backoff()
+    while not context.stop.is_set():
+        try:
+            with opener.open(f"{url}/clock", timeout=CLOCK_ANSWER_S) as answer:
+                told = json.loads(answer.read(10_000))
+            context.health.set("simulator", None)
+            return StreamTime(int(told["start_ns"]), int(told["began_ns"]), float(told["speed"]))
+        except (URLError, OSError, ValueError, KeyError, TypeError) as error:
+            context.health.set("simulator", f"{url}/clock does not answer: {error}")
+        context.stop.wait(backoff.next_s())
+    return None
+
+
+def _refuse_ahead(position_ns: int, now_ns: int) -> None:
+    ahead_s = (position_ns - now_ns) / NS
+    if ahead_s > AHEAD_S_MAX:
+        raise ConfigError(
+            f"the data folder is {ahead_s / 3600:.1f} hours ahead of the clock: it was recorded "
+            "from a faster or later source; use another folder (--data)"
+        )
+
+
+def _signer(settings: Settings) -> Sign:
+    """Return what signs a request; without a key nothing is ever signed."""
+    path, key_id = settings.kalshi_key_file, settings.kalshi_key_id
+    if (path is None) != (key_id is None):
+        raise ConfigError("HAWK_KALSHI_KEY_ID and HAWK_KALSHI_KEY_FILE belong together: set both")
+    if path is None or key_id is None:
+        return lambda venue, method, target: {}
+    try:
+        key = load_key(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"HAWK_KALSHI_KEY_FILE {path}: {error.strerror}") from None
+    name = key_id
+
+    def sign(venue: str, method: str, target: str) -> Mapping[str, str]:
+        stamp_ms = time.time_ns() // 1_000_000
+        return signed_headers(key, name, timestamp_ms=stamp_ms, method=method, path=target)
+
+    return sign
+
+
+def _rules(root: Path, now_ns: int) -> dict[str, dict[str, str]]:
+    """Return the last rule that each series had, by venue."""
+    found: dict[str, dict[str, str]] = {}
+    start_ns = max(0, now_ns - RULES_DAYS * 86_400 * NS)
+    for event in Archive(root).scan({Market: start_ns}, end_ns=TIME_MAX_NS):
+        if isinstance(event, Market) and event.rule_fingerprint and event.status != "quarantined":
+            found.setdefault(event.venue, {})[event.series] = event.rule_fingerprint
+    return found

@@ -1,0 +1,376 @@
+"""The observer: what arrives from the venues becomes facts at the ticks of a clock. Pure.
+
+In goes one `Arrival` after another, each with the stream time of its arrival; out come `Wishes`:
+instants for the archive, and what to send, ask or hang up. The shell feeds it from sockets, an
+import from a raw capture, a test from a list; nothing else differs.
+
+The decision a reader would question: time moves only by arrivals. A tick is taken when the first
+thing behind it arrives (the shell makes sure that something does), before that thing is looked at.
+So what a tick saw is decided by the stamps of arrival alone, and a capture gives the same ticks.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from libs.common.events import Event
+from libs.common.venues.messages import (
+    BookSnapshot,
+    ExchangeStatus,
+    Heartbeat,
+    IndexValue,
+    MarketFacts,
+    Message,
+    Reject,
+    TopOfBook,
+    Trade,
+    VenueError,
+)
+from libs.common.venues.venue import Feed, Get, Venue
+from services.collector.clocks import Offset
+from services.collector.instants import Instant
+from services.collector.lifecycle import Markets
+from services.collector.line import Line
+from services.collector.panel import Panel
+from services.collector.sampling import Sampling
+from services.collector.tape import IndexTape
+from services.collector.traffic import (
+    Answered,
+    Arrival,
+    Closed,
+    Fetch,
+    Hangup,
+    Notice,
+    Opened,
+    Oversized,
+    Received,
+    Send,
+    Wishes,
+)
+
+NS = 1_000_000_000
+
+SUSPENDED_S = 10
+"""A longer time without any arrival is one gap, not a tick a second: the machine slept."""
+
+ROUTINE_S = {"clock": 60, "status": 60, "terms": 3_600}
+"""How often a venue is asked for its time, whether it trades, and for the terms of a series."""
+
+ASKED_S_MAX = 5
+"""A request without an answer for so long is asked again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to observe: series with their sample interval in seconds, by venue name.
+
+    With `is_recorded` a capture is replayed: underlyings without any sign of them are not missed.
+    `has_key` names the venues whose signed feeds can be opened. `rules` and `accepted` are those of
+    `lifecycle.Markets`, rules by venue. Clocks may differ by `offset_ns_max`.
+    """
+
+    venues: Mapping[str, Venue]
+    series: Mapping[str, Mapping[str, int]]
+    underlyings: Sequence[str]
+    has_key: frozenset[str] = frozenset()
+    rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
+    offset_ns_max: int = 250_000_000
+    is_recorded: bool = False
+
+
+class Observer:
+    """All venues, from the tick behind `born_ns` on; the run before ended at `start_ns`."""
+
+    def __init__(self, plan: Plan, *, start_ns: int, born_ns: int) -> None:
+        """Start with no connection and no market."""
+        self._plan = plan
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """What happened, by feed and kind, since the start."""
+        self.markets = {
+            name: Markets(
+                venue,
+                list(plan.series.get(name, {})),
+                rules=dict(plan.rules.get(name, {})),
+                accepted=plan.accepted,
+            )
+            for name, venue in plan.venues.items()
+        }
+        self.panel = Panel(plan.venues)
+        self.index = IndexTape()
+        self.offsets = {name: Offset() for name in plan.venues}
+        self.sampling = Sampling(
+            self.markets,
+            self.panel,
+            self.index,
+            plan.series,
+            plan.underlyings,
+            start_ns=start_ns,
+            born_ns=born_ns,
+            misses_unseen=not plan.is_recorded,
+        )
+        self._asked: dict[Get, int] = {}
+        self._routine_ns: dict[Get, int] = {}
+        self._tick_ns = (born_ns // NS + 1) * NS
+        self._now_ns = born_ns
+        self._wishes = _nothing()
+        self._paused: set[str] = set()
+        self._missed: list[Event] = []
+        if 0 < start_ns < self._tick_ns - NS:
+            self._missed = self.sampling.unobserved(
+                start_ns, self._tick_ns - NS, "not_running", ts_ns=self._tick_ns
+            )
+
+    @property
+    def tick_ns(self) -> int:
+        """The next tick."""
+        return self._tick_ns
+
+    def feeds(self) -> list[str]:
+        """Return the feeds that should be connected now."""
+        return self.panel.wanted(self._plan.has_key, self._has_work, self._now_ns)
+
+    def handle(self, arrival: Arrival) -> Wishes:
+        """Take what arrived; return what follows."""
+        self._now_ns = max(arrival.ts_ns, self._now_ns)
+        self._advance()
+        if isinstance(arrival, Received):
+            self._received(arrival)
+        elif isinstance(arrival, Answered):
+            self._answered(arrival)
+        elif isinstance(arrival, Opened):
+            self.settle_counts()
+            line = self.panel.opened(arrival.feed, arrival.connection, self._now_ns)
+            self._want(line)
+            self._collect(line)
+        elif isinstance(arrival, Closed):
+            self.settle_counts()
+            self.counts[arrival.feed, "closed"] += 1
+            self.panel.closed(arrival.feed, arrival.connection)
+        elif isinstance(arrival, Oversized):
+            found = self.panel.line(arrival.feed, arrival.connection)
+            if found is not None:
+                found.oversized(self._now_ns, arrival.detail)
+                self._collect(found)
+        wishes, self._wishes = self._wishes, _nothing()
+        return wishes
+
+    def lost(self, since_ns: int) -> None:
+        """Account for what was observed since then and could not be kept, at the next tick."""
+        self._missed = self.sampling.unobserved(
+            since_ns, self._tick_ns, "journal_unwritable", ts_ns=self._tick_ns
+        )
+
+    def _advance(self) -> None:
+        """Take every tick up to now."""
+        behind_ns = self._now_ns - self._tick_ns
+        if behind_ns > SUSPENDED_S * NS:
+            last_ns = self._now_ns // NS * NS
+            start_ns, self._tick_ns = self._tick_ns - NS, last_ns
+            self._emit(
+                last_ns, self.sampling.unobserved(start_ns, last_ns, "suspended", ts_ns=last_ns)
+            )
+            self._tick_ns += NS
+            return
+        while self._tick_ns <= self._now_ns:
+            self._tick(self._tick_ns)
+            self._tick_ns += NS
+
+    def _tick(self, ts_ns: int) -> None:
+        opened: list[Event] = []
+        for markets in self.markets.values():
+            opened += markets.opened(ts_ns)
+        self._emit(ts_ns, self._missed + opened + self.sampling.tick(ts_ns))
+        self._missed = []
+        for line in self.panel.lines():
+            self._want(line, ts_ns)
+            line.tend(ts_ns)
+            self._collect(line)
+        self._ask(ts_ns)
+
+    def _want(self, line: Line, ts_ns: int | None = None) -> None:
+        now_ns = self._now_ns if ts_ns is None else ts_ns
+        line.want(self._instruments(line.feed, now_ns), now_ns)
+
+    def _instruments(self, feed: Feed, now_ns: int) -> list[str]:
+        """Return what a feed should be subscribed to."""
+        if feed.carries == "index":
+            return list(self._plan.underlyings)
+        venue = self.panel.venue_of(feed.name)
+        products = [venue.products[u] for u in self._plan.underlyings if u in venue.products]
+        return products + self.markets[venue.name].instruments(now_ns)
+
+    def _has_work(self, feed: Feed) -> bool:
+        """Tell whether there is anything to subscribe to."""
+        venue = self.panel.venue_of(feed.name)
+        is_recorded = bool(venue.products) or bool(self._plan.series.get(venue.name))
+        return is_recorded and bool(self._instruments(feed, self._now_ns))
+
+    def _received(self, arrival: Received) -> None:
+        line = self.panel.line(arrival.feed, arrival.connection)
+        if line is None:
+            return
+        _, others = line.receive(self._now_ns, arrival.text)
+        for message in others:
+            self._message(message, line)
+        if line.sends or line.hangup is not None:
+            self._collect(line)
+
+    def _answered(self, arrival: Answered) -> None:
+        get = arrival.get
+        venue = self._plan.venues[get.venue]
+        self._asked.pop(get, None)
+        feed = get.endpoint
+        if arrival.status == 0:
+            self.counts[feed, "no_answer"] += 1
+            return
+        answer = venue.answer(get, status=arrival.status, text=arrival.text)
+        self.counts[feed, "answer"] += 1
+        if answer.fault is not None:
+            self.counts[feed, answer.fault] += 1
+            return
+        self._offset(arrival, answer.messages)
+        for message in answer.messages:
+            if isinstance(message, BookSnapshot):
+                self.panel.polled(message, feed, self._now_ns)
+            elif isinstance(message, TopOfBook):
+                self.panel.compare_polled(message)
+            else:
+                self._message(message, None, feed)
+        if answer.next is not None:
+            self._fetch(answer.next, is_urgent=False)
+
+    def _message(self, message: Message, line: Line | None, feed: str = "") -> None:
+        venue = self.panel.venue_of(line.feed.name if line else feed)
+        if isinstance(message, TopOfBook):
+            if line is not None:
+                self.panel.told(message, line, self._now_ns)
+        elif isinstance(message, Trade):
+            markets = self.markets[venue.name]
+            if self.panel.tape(message.instrument).add(message):
+                self.sampling.traded(message, markets.market_of(message.instrument))
+        elif isinstance(message, IndexValue):
+            self.index.add(message, self._now_ns)
+        elif isinstance(message, MarketFacts):
+            self._learn(venue.name, message)
+        elif isinstance(message, ExchangeStatus):
+            self._exchange(venue.name, message)
+        elif isinstance(message, VenueError):
+            name = line.feed.name if line else feed
+            if message.remedy == "stop":
+                self._notice(f"{name}: {message.code} {message.text}", "venue_refused")
+        elif isinstance(message, Reject) and line is None:
+            self.counts[feed, message.reason] += 1
+
+    def _learn(self, venue: str, facts: MarketFacts) -> None:
+        markets = self.markets[venue]
+        # Its own instant, behind the last tick: what became known now was not known then.
+        ts_ns = max(self._now_ns, self._tick_ns - NS + 1)
+        events = markets.learn(facts, ts_ns)
+        if events:
+            self._emit(ts_ns, events)
+        self._wishes.notices.extend(markets.notices)
+        markets.notices.clear()
+
+    def _exchange(self, venue: str, status: ExchangeStatus) -> None:
+        if status.is_trading == (venue not in self._paused):
+            return
+        (self._paused.discard if status.is_trading else self._paused.add)(venue)
+        text = f"{venue} says that it {'trades again' if status.is_trading else 'does not trade'}"
+        self._wishes.notices.append(Notice("venue_paused", not status.is_trading, text, "info"))
+
+    def _offset(self, arrival: Answered, messages: Sequence[Message]) -> None:
+        """Note how far the venue's clock is from ours; alert while it is too far.
+
+        An answer that tells the time is exact, the `Date` of any other knows whole seconds only.
+        """
+        venue = arrival.get.venue
+        told = next((m.about_ns for m in messages if isinstance(m, Heartbeat)), None)
+        middle_ns = (arrival.sent_ns + arrival.ts_ns) // 2
+        if told is not None:
+            offset_ns = told - middle_ns
+        elif arrival.venue_ns is not None:
+            rough_ns = arrival.venue_ns - middle_ns
+            offset_ns = 0 if abs(rough_ns) <= NS else rough_ns
+        else:
+            return
+        changed = self.offsets[venue].add(offset_ns, self._plan.offset_ns_max)
+        if changed is not None:
+            median_s = self.offsets[venue].median_ns / 1e9
+            text = f"the clock of {venue} is {median_s:+.3f} s from ours: is this machine's set?"
+            self._wishes.notices.append(Notice("clock_offset", changed, text))
+
+    def _notice(self, evidence: str, rule: str) -> None:
+        self._wishes.notices.append(Notice(rule, True, evidence))
+
+    def _ask(self, ts_ns: int) -> None:
+        """Ask by REST for what is due."""
+        for name, venue in self._plan.venues.items():
+            for get in self._routine(venue):
+                wait_s = ROUTINE_S[get.purpose]
+                if ts_ns >= self._routine_ns.get(get, 0):
+                    self._routine_ns[get] = ts_ns + wait_s * NS
+                    self._fetch(get, is_urgent=False)
+            for get in self.markets[name].due(ts_ns):
+                self._fetch(get, is_urgent=get.purpose in ("market", "strike"))
+        for get in self.sampling.books_wanted(ts_ns):
+            self._fetch(get, is_urgent=True)
+
+    def _routine(self, venue: Venue) -> list[Get]:
+        gets = [
+            venue.clock(),
+            venue.status(),
+            *map(venue.terms, self._plan.series.get(venue.name, ())),
+        ]
+        return [get for get in gets if get is not None]
+
+    def _fetch(self, get: Get, *, is_urgent: bool) -> None:
+        asked_ns = self._asked.get(get)
+        if asked_ns is not None and self._now_ns - asked_ns < ASKED_S_MAX * NS:
+            return
+        self._asked[get] = self._now_ns
+        self._wishes.fetches.append(Fetch(get, is_urgent))
+
+    def _collect(self, line: Line) -> None:
+        """Take over what a line wants of the wire."""
+        name = line.feed.name
+        self._count(line)
+        if line.sends:
+            self._wishes.sends.append(Send(name, line.connection, tuple(line.sends)))
+            line.sends.clear()
+        if line.hangup is not None:
+            self.counts[name, f"hangup_{line.hangup}"] += 1
+            self._wishes.hangups.append(Hangup(name, line.connection, line.hangup, line.is_refused))
+            self.panel.closed(name, line.connection)
+
+    def settle_counts(self) -> None:
+        """Bring `counts` up to date; otherwise done at each tick."""
+        for line in self.panel.lines():
+            self._count(line)
+
+    def _count(self, line: Line) -> None:
+        for kind, count in line.counts.items():
+            self.counts[line.feed.name, kind] += count
+        line.counts.clear()
+
+    def _emit(self, ts_ns: int, events: Sequence[Event]) -> None:
+        self._wishes.instants.append(Instant(ts_ns, by_underlying(events)))
+
+
+def by_underlying(events: Sequence[Event]) -> dict[str, list[Event]]:
+    """Group events of one instant, each group in the order of an import: by kind, then by id."""
+    groups: dict[str, list[Event]] = {}
+    for event in sorted(events, key=_rank):
+        groups.setdefault(getattr(event, "underlying", ""), []).append(event)
+    return groups
+
+
+_RANKS = ("Market", "Resolution", "Gap", "SpotSnapshot", "QuoteSnapshot")
+
+
+def _rank(event: Event) -> tuple[int, str]:
+    return (_RANKS.index(type(event).__name__), event.id)
+
+
+def _nothing() -> Wishes:
+    return Wishes([], [], [], [], [])

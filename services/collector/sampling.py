@@ -1,0 +1,243 @@
+"""Take the samples of a tick: one row for each underlying and open market that is due. Pure.
+
+In go the panel of books, the markets and the tapes, out come snapshots and gaps, and the books that
+should be asked for by REST because no socket shows them fresh.
+
+The decision a reader would question: a gap is a row per interval, not one row for a whole outage.
+An outage whose end nobody saw would otherwise leave no row at all; and "every market and tick has
+exactly one row" is a sentence that a test can hold.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from libs.common.events import Event
+from libs.common.venues.messages import Trade
+from libs.common.venues.venue import Get, Venue
+from services.collector import sampler
+from services.collector.lifecycle import Life, Markets
+from services.collector.panel import Panel
+from services.collector.sampler import Sight, is_stale
+from services.collector.tape import IndexTape
+
+NS = 1_000_000_000
+
+INDEX_BESIDE = {"BTC-USD": "BRTI", "ETH-USD": "ETHUSD_RTI", "SOL-USD": "SOLUSD_RTI"}
+"""The CF Benchmarks index of an underlying, on which Kalshi settles: it stands beside spot."""
+
+SPOT_INTERVAL_S = 1
+"""Spot is sampled each second: an average of sixty prints needs each of them."""
+
+INDEX_FEEDS = ("chainlink",)
+"""Indices that are recorded as a source of their own."""
+
+RELIEF_TICKS = 3
+"""Implausible mids in a row after which the price is believed: markets do fall by a fifth."""
+
+REMEMBERED = 4_096
+"""Markets whose last tick is remembered, to tell whether a gap lies before a snapshot."""
+
+
+class Sampling:
+    """The sampler with its memory: which rows were gaps, and the last spot mid."""
+
+    def __init__(
+        self,
+        markets: Mapping[str, Markets],
+        panel: Panel,
+        index: IndexTape,
+        intervals: Mapping[str, Mapping[str, int]],
+        underlyings: Sequence[str],
+        *,
+        start_ns: int,
+        born_ns: int,
+        misses_unseen: bool = True,
+    ) -> None:
+        """Start with nothing sampled; `intervals` in seconds by venue and series.
+
+        What happened since `start_ns`, the last tick of the run before, is to be accounted for;
+        this run began at `born_ns`. Without
+        `misses_unseen` an underlying of which nothing was ever seen has no gaps.
+        """
+        self._misses_unseen = misses_unseen
+        self._start_ns, self._born_ns = start_ns, born_ns
+        self._markets, self._panel, self._index = markets, panel, index
+        self._intervals, self._underlyings = intervals, tuple(underlyings)
+        self._was_gap: dict[tuple[str, str], bool] = {}
+        self._mid: dict[str, float] = {}
+        self._implausible: dict[str, int] = {}
+        self._spot_venues = [m.venue for m in markets.values() if m.venue.products]
+        self._wanted: list[Get] = []
+        self.quotes = self.gaps = 0
+
+    def tick(self, ts_ns: int) -> list[Event]:
+        """Return the rows of the tick `ts_ns`."""
+        self._wanted = []
+        events: list[Event] = []
+        for underlying in self._underlyings:
+            events += self._spot(underlying, ts_ns)
+        for name, markets in self._markets.items():
+            for life in markets.open_now(ts_ns):
+                interval_ns = self._intervals[name][life.facts.series or ""] * NS
+                if ts_ns % interval_ns == 0:
+                    events += self._quote(markets, life, ts_ns, interval_ns)
+        self._forget(ts_ns)
+        return events
+
+    def books_wanted(self, ts_ns: int) -> list[Get]:
+        """Return the requests for books that no socket shows fresh at this tick."""
+        return self._wanted
+
+    def traded(self, trade: Trade, life: Life | None) -> None:
+        """Note the last price of a market, in terms of YES."""
+        if life is None or not life.facts.instruments:
+            return
+        price = int(trade.price)
+        is_yes = trade.instrument == life.facts.instruments[0]
+        life.last_e4 = price if is_yes else 10_000 - price
+
+    def unobserved(self, start_ns: int, end_ns: int, reason: str, *, ts_ns: int) -> list[Event]:
+        """Return one gap for each underlying and open market over [start, end)."""
+        events: list[Event] = [
+            sampler.gap("spot", underlying, reason, start_ns=start_ns, end_ns=end_ns, ts_ns=ts_ns)
+            for underlying in self._underlyings
+            if self._misses_unseen
+        ]
+        for name, markets in self._markets.items():
+            events += [
+                self._gap(
+                    name, life, reason, span_ns=(max(start_ns, life.open_ns), end_ns), ts_ns=ts_ns
+                )
+                for life in markets.open_now(end_ns)
+            ]
+        return events
+
+    def _spot(self, underlying: str, ts_ns: int) -> list[Event]:
+        events: list[Event] = []
+        interval_ns = SPOT_INTERVAL_S * NS
+        for venue in self._spot_venues:
+            instrument = venue.products.get(underlying)
+            if instrument is None:
+                continue
+            sight = self._panel.sight(venue, instrument, ts_ns, interval_ns)
+            self._want_book(venue, instrument, sight, interval_ns)
+            sight = self._plausible(instrument, sight, ts_ns)
+            key = (venue.name, instrument)
+            tape = self._panel.tape(instrument)
+            if sight.book is None and key not in self._was_gap and not self._misses_unseen:
+                continue
+            if sight.book is None:
+                tape.taken()
+                tape.broken()
+                self._was_gap[key] = True
+                self.gaps += 1
+                events.append(
+                    sampler.gap(
+                        "spot",
+                        underlying,
+                        sight.reason,
+                        start_ns=ts_ns - interval_ns,
+                        end_ns=ts_ns,
+                        ts_ns=ts_ns,
+                    )
+                )
+                continue
+            events.append(
+                sampler.spot(
+                    venue.name,
+                    underlying,
+                    sight,
+                    tape,
+                    ts_ns=ts_ns,
+                    interval_ns=interval_ns,
+                    index=self._index.newest(INDEX_BESIDE.get(underlying, ""), underlying),
+                    follows_gap=self._was_gap.get(key, True),
+                )
+            )
+            self._was_gap[key] = False
+            self._panel.prove(venue, instrument, ts_ns)
+        for feed in INDEX_FEEDS:
+            newest = self._index.newest(feed, underlying)
+            if newest is not None and not is_stale(ts_ns - newest[0], interval_ns):
+                events.append(sampler.index_only(feed, underlying, newest, ts_ns=ts_ns))
+        return events
+
+    def _plausible(self, instrument: str, sight: Sight, ts_ns: int) -> Sight:
+        """Refuse a mid that cannot follow the last one, unless it stays."""
+        if sight.book is None:
+            return sight
+        bid, ask = sight.book.best()
+        if bid is None or ask is None:
+            return sight
+        mid = (bid + ask) / 2.0
+        if sampler.is_plausible(mid, self._mid.get(instrument)):
+            self._implausible[instrument] = 0
+            self._mid[instrument] = mid
+            return sight
+        self._implausible[instrument] = self._implausible.get(instrument, 0) + 1
+        if self._implausible[instrument] > RELIEF_TICKS:
+            del self._mid[instrument]
+            return sight
+        for line in self._panel.lines():
+            line.void(instrument, "implausible", ts_ns)
+        return Sight(None, sight.age_ns, "implausible")
+
+    def _quote(self, markets: Markets, life: Life, ts_ns: int, interval_ns: int) -> list[Event]:
+        venue = markets.venue
+        names = life.facts.instruments or (life.facts.market,)
+        sight = self._panel.sight(venue, names[0], ts_ns, interval_ns)
+        self._want_book(venue, names[0], sight, interval_ns)
+        key = (venue.name, life.facts.market)
+        rows: list[Event] = []
+        first_ns = max(life.open_ns, self._start_ns)
+        if key not in self._was_gap and ts_ns - first_ns >= interval_ns:
+            # We were not there, or did not know of it, since it opened or we last ran.
+            reason = "not_running" if self._born_ns > life.open_ns else "not_known"
+            rows.append(
+                self._gap(
+                    venue.name, life, reason, span_ns=(first_ns, ts_ns - interval_ns), ts_ns=ts_ns
+                )
+            )
+        if sight.book is None:
+            self._was_gap[key] = True
+            span_ns = (ts_ns - interval_ns, ts_ns)
+            rows.append(self._gap(venue.name, life, sight.reason, span_ns=span_ns, ts_ns=ts_ns))
+            return rows
+        row = sampler.quote(
+            venue.name,
+            life,
+            sight,
+            ts_ns=ts_ns,
+            interval_ns=interval_ns,
+            follows_gap=self._was_gap.get(key, bool(rows)),
+        )
+        self.quotes += 1
+        self._was_gap[key] = False
+        if len(names) > 1:
+            self._panel.compare_mirror(venue, names, ts_ns)
+        self._panel.prove(venue, names[0], ts_ns)
+        return [*rows, row]
+
+    def _gap(
+        self, venue: str, life: Life, reason: str, *, span_ns: tuple[int, int], ts_ns: int
+    ) -> Event:
+        self.gaps += 1
+        return sampler.gap(
+            "quotes",
+            life.facts.underlying or "",
+            reason,
+            start_ns=span_ns[0],
+            end_ns=span_ns[1],
+            ts_ns=ts_ns,
+            market=(venue, life.facts.market),
+        )
+
+    def _want_book(self, venue: Venue, instrument: str, sight: Sight, interval_ns: int) -> None:
+        """Ask for a book by REST while no socket shows a fresh one."""
+        if sight.book is None or sight.age_ns > interval_ns:
+            self._wanted.append(venue.book(instrument))
+
+    def _forget(self, ts_ns: int) -> None:
+        if len(self._was_gap) > REMEMBERED:
+            for key in list(self._was_gap)[: REMEMBERED // 2]:
+                del self._was_gap[key]
+                self._panel.forget(key[1])
