@@ -1,12 +1,13 @@
 """How many messages of Coinbase does the collector take, beside cryptofeed's handler?
 
 Both take the same texts in turns, each in one process: Hawk reads (`AdvancedFeed.parse`), checks
-the sequence, keeps the books (`Line`, `Book`) and hands trades to a callback; cryptofeed decodes,
-keeps its books (in C, sorted) and calls back trades. It checks no sequence. The books of both must
-be identical at the end, level by level, and so must the number of trades.
+the sequence, keeps the books (`Book`) and hands trades to a callback; cryptofeed decodes, keeps its
+books (in C, sorted) and calls back trades. It checks no sequence. The books of both must be
+identical at the end, level by level, and so must the number of trades. `line` beside it is the
+whole of what the collector does with a text (`Line`: ages, healing, counts), under no bar.
 
 Two recordings: the Exchange feed's capture of ten thin pairs, re-wrapped as Advanced Trade writes
-today (needs the capture: HAWK_WIRE names the folder that holds `coinbase/`), and a synthetic deep
+today (HAWK_RECORDINGS names the recordings beside whose folder `wire` lies), and a synthetic deep
 book. Acknowledgements stay; heartbeats and tickers are left out, since cryptofeed logs a warning
 for each. Its handler looks for `ask` in snapshots where Coinbase writes `offer`, and so starts
 with empty asks; it is given snapshots that say `ask`, which are shorter.
@@ -39,10 +40,11 @@ import pyarrow as pa
 from benchmarks.common import bar, ratio, report
 from libs.common.venues import coinbase_feed
 from libs.common.venues.coinbase_feed import AdvancedFeed
-from libs.common.venues.messages import Message, Trade
+from libs.common.venues.messages import BookChange, BookSnapshot, Trade
+from services.collector.book import Book
 from services.collector.line import Line
 
-ROUNDS, LATENCY_ROUNDS = 15, 3
+ROUNDS, LATENCY_ROUNDS = 31, 3
 TIME_MAX = 1 / 3
 """Of cryptofeed's: at least three times its messages a second."""
 
@@ -51,8 +53,8 @@ TRADES_SHARE = 0.03
 
 ROOT = Path(__file__).parent.parent
 PYTHON = os.environ.get("HAWK_CRYPTOFEED_PYTHON") or str(ROOT / ".venv/cryptofeed/bin/python")
-WIRE = Path(os.environ.get("HAWK_WIRE") or ROOT.parent / "shared/data/wire")
-CAPTURE = WIRE / "coinbase/exchange_feed_capture.txt.zst"
+RECORDINGS = Path(os.environ.get("HAWK_RECORDINGS") or ROOT.parent / "shared/data/recordings")
+CAPTURE = RECORDINGS.parent / "wire/coinbase/exchange_feed_capture.txt.zst"
 SERVE = "from benchmarks.collector_peer import serve; serve()"
 HOW = __doc__.rpartition("to compare:\n\n")[2].partition("\n\nor")[0]
 
@@ -69,7 +71,7 @@ def main() -> None:
     if CAPTURE.exists():
         recordings["capture"] = capture()
     else:
-        sys.stderr.write(f"skipped: no {CAPTURE}; HAWK_WIRE names the folder that has it\n")
+        sys.stderr.write(f"skipped: no capture; set HAWK_RECORDINGS to a folder beside wire/\n")
     with peer() as (ask, facts):
         bars = [measured(name, texts, ask) for name, texts in recordings.items()]
     note = f"{facts}, seed {SEED}, {ROUNDS} rounds in turn, each in its own process"
@@ -85,18 +87,18 @@ def measured(name: str, texts: list[str], ask: Any) -> dict[str, Any]:
         path.write_text(json.dumps([for_cryptofeed(text) for text in texts]))
         ask(do="load", path=str(path), products=products)
         ours, theirs, decoding, parsing = [], [], [], []
-        trades: list[Trade] = []
-        line = opened(products)
+        lined = []
         for _ in range(ROUNDS):
             gc.collect()
-            line, trades = opened(products), []
-            ours.append(play(line, texts, trades))
+            keeper, line = Keeper(products), opened(products)
+            ours += keeper.play(texts)
             theirs.append(ask(do="round")["times"][0])
             decoding.append(timed(coinbase_feed._decode, texts))
             parsing.append(timed(FEED.parse, texts))
-        latencies = [each_timed(opened(products), texts) for _ in range(LATENCY_ROUNDS)]
+            lined.append(through(line, texts))
+        latencies = [Keeper(products).play(texts, time.perf_counter) for _ in range(LATENCY_ROUNDS)]
         peer_latencies = [ask(do="latency") for _ in range(LATENCY_ROUNDS)]
-        compare(line, len(trades), ask(do="books"), peer_latencies[-1]["trades"])
+        compare(keeper, ask(do="books"), peer_latencies[-1]["trades"])
     count = len(texts)
     return bar(
         f"{name}_time_of_cryptofeed",
@@ -104,9 +106,13 @@ def measured(name: str, texts: list[str], ask: Any) -> dict[str, Any]:
         limit=TIME_MAX,
         times_as_fast=round(1 / ratio(ours, theirs), 2),
         n=count,
-        levels=sum(len(b.bids) + len(b.asks) for b in line.books.values()),
-        trades=len(trades),
-        messages_per_s={"hawk": rate(ours, count), "cryptofeed": rate(theirs, count)},
+        levels=sum(len(b.bids) + len(b.asks) for b in keeper.books.values()),
+        trades=len(keeper.trades),
+        messages_per_s={
+            "hawk": rate(ours, count),
+            "cryptofeed": rate(theirs, count),
+            "line": rate(lined, count),
+        },
         share={
             "decode_alone": round(ratio(decoding, ours), 3),
             "parse": round(ratio(parsing, ours), 3),
@@ -118,6 +124,41 @@ def measured(name: str, texts: list[str], ask: Any) -> dict[str, Any]:
     )
 
 
+class Keeper:
+    """Hawk's path: read, check the sequence, apply, call back trades."""
+
+    def __init__(self, products: list[str]) -> None:
+        self.books = {product: Book() for product in products}
+        self.trades: list[Trade] = []
+        self.gaps = 0
+
+    def on_trade(self, trade: Trade) -> None:
+        """Take a trade: the callback."""
+        self.trades.append(trade)
+
+    def play(self, texts: list[str], clock: Any = None) -> list[float]:
+        """Take all texts; return the seconds that it took, of each text where a clock is given."""
+        parse, books, last, times = FEED.parse, self.books, -1, []
+        began_s = each_s = time.perf_counter()
+        for text in texts:
+            frame = parse(text)
+            if frame.sequence != last + 1:
+                self.gaps += 1
+            last = frame.sequence
+            for message in frame.messages:
+                if isinstance(message, BookChange):
+                    books[message.instrument].apply(message)
+                elif isinstance(message, BookSnapshot):
+                    books[message.instrument].replace(message)
+                elif isinstance(message, Trade):
+                    self.on_trade(message)
+            if clock is not None:
+                ended_s = clock()
+                times.append(ended_s - each_s)
+                each_s = ended_s
+        return times or [time.perf_counter() - began_s]
+
+
 def opened(products: list[str]) -> Line:
     """Return a fresh line that waits for the snapshots of all products."""
     line = Line(FEED, 1, 0)
@@ -125,33 +166,12 @@ def opened(products: list[str]) -> Line:
     return line
 
 
-def play(line: Line, texts: list[str], trades: list[Trade]) -> float:
-    """Take all texts, trades to a callback; return the seconds that it took."""
-
-    def on_message(message: Message) -> None:
-        if isinstance(message, Trade):
-            trades.append(message)
-
-    receive = line.receive
+def through(line: Line, texts: list[str]) -> float:
+    """Take all texts through a line; return the seconds that it took."""
     began_s = time.perf_counter()
     for ts_ns, text in enumerate(texts):
-        _, others = receive(ts_ns, text)
-        for message in others:
-            on_message(message)
+        line.receive(ts_ns, text)
     return time.perf_counter() - began_s
-
-
-def each_timed(line: Line, texts: list[str]) -> list[float]:
-    """Take all texts; return the seconds of each."""
-    gc.collect()
-    receive, clock = line.receive, time.perf_counter
-    times, trades = [], []
-    for ts_ns, text in enumerate(texts):
-        began_s = clock()
-        _, others = receive(ts_ns, text)
-        trades += others
-        times.append(clock() - began_s)
-    return times
 
 
 def timed(read: Any, texts: list[str]) -> float:
@@ -162,17 +182,17 @@ def timed(read: Any, texts: list[str]) -> float:
     return time.perf_counter() - began_s
 
 
-def compare(line: Line, trades: int, books: dict[str, Any], peer_trades: int) -> None:
+def compare(keeper: Keeper, books: dict[str, Any], peer_trades: int) -> None:
     """Stop unless both saw the same."""
-    if line.counts["gap"] or line.hangup or set(line.books) != set(books):
-        raise SystemExit(f"not all was taken: {line.counts}, {line.hangup}, {sorted(books)}")
+    if keeper.gaps or set(keeper.books) != set(books):
+        raise SystemExit(f"not all was taken: {keeper.gaps} gaps, books of {sorted(books)}")
     for product, sides in books.items():
-        book = line.books[product]
+        book = keeper.books[product]
         theirs = [{float(price): float(size) for price, size in side} for side in sides]
         if [book.bids, book.asks] != theirs:
             raise SystemExit(f"the books of {product} differ")
-    if trades != peer_trades:
-        raise SystemExit(f"{trades} trades, cryptofeed called back {peer_trades}")
+    if len(keeper.trades) != peer_trades:
+        raise SystemExit(f"{len(keeper.trades)} trades, cryptofeed called back {peer_trades}")
 
 
 @contextmanager

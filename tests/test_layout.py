@@ -15,7 +15,10 @@ SHELLS = {
         "journal", "keys", "manifests", "memory_bus", "outbox", "reader", "redis_bus", "replay",
         "sealing", "service", "settings", "sources", "stream_writer", "telemetry", "web",
     },
-    "services/collector": {"metrics", "play", "publisher", "recording", "shell", "simulation"},
+    "services/collector": {
+        "capture", "capture_import", "live", "metrics", "play", "publisher", "recording", "rest",
+        "shell", "simulation", "wire",
+    },
     "services/features": {"shell"},
     "services/predictor": {
         "app", "champion", "child", "metrics", "native", "pages", "shell", "verify",

@@ -10,7 +10,7 @@ the capture, never the collector.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,19 @@ def _line(arrival: Arrival) -> dict[str, Any] | None:
     return None
 
 
-def read_capture(path: Path, venues: Mapping[str, Venue]) -> Iterator[Arrival | str]:
+def read_capture(
+    path: Path,
+    venues: Mapping[str, Venue],
+    *,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Iterator[Arrival | str]:
     """Yield the arrivals of a capture in order; a text in place of one says what was refused.
 
     Raises `ArchiveError` if the file cannot be opened. REST answers without a purpose (captures
     made elsewhere) are taken for the request of a market, a book or a series with that address.
     """
     feeds = {feed.name for venue in venues.values() for feed in venue.feeds}
-    for line in _lines(path):
+    for line in _lines(path, on_progress):
         if isinstance(line, str):
             yield line
             continue
@@ -128,11 +133,13 @@ def read_capture(path: Path, venues: Mapping[str, Venue]) -> Iterator[Arrival | 
         yield _arrival(fields, feeds, venues)
 
 
-def _lines(path: Path) -> Iterator[bytes | str]:
+def _lines(path: Path, report: Callable[[float], None]) -> Iterator[bytes | str]:
     rest = b""
     try:
-        with pa.input_stream(str(path), compression="zstd") as stream:
+        size = max(path.stat().st_size, 1)
+        with path.open("rb") as file, pa.CompressedInputStream(file, "zstd") as stream:
             while True:
+                report(file.tell() / size)
                 try:
                     piece = stream.read(READ_BYTES)
                 except (OSError, pa.ArrowException):

@@ -27,8 +27,6 @@ from services.collector.traffic import Answered, Received
 
 KINDS: tuple[type[Event], ...] = (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot)
 
-PROGRESS_FRAMES = 5_000
-
 
 class Agreement(msgspec.Struct):
     """Best prices that a venue told beside its book, and those equal to the book at arrival."""
@@ -60,16 +58,22 @@ class CaptureImported(msgspec.Struct):
 
 
 def import_captures(
-    paths: Sequence[Path], root: Path, *, on_progress: Callable[[str, int], None] | None = None
+    paths: Sequence[Path],
+    root: Path,
+    *,
+    on_progress: Callable[[float], None] = lambda share: None,
 ) -> CaptureImported:
-    """Import captures into the data folder `root`; `on_progress` hears of file and frames.
+    """Import captures into the data folder `root`; `on_progress` hears the share that is done.
 
     Raises `ArchiveError` for a file that cannot be read.
     """
-    report = on_progress or (lambda name, frames: None)
     total, rejected = CaptureImported(), Counter[str]()
     with durable.writer_lock(root, "collector"):
-        for path in paths:
+        for place, path in enumerate(paths):
+
+            def report(share: float, place: int = place) -> None:
+                on_progress((place + share) / len(paths))
+
             _import_one(path, root, total, rejected, report)
     total.rejected = dict(sorted(rejected.items()))
     return total
@@ -80,21 +84,19 @@ def _import_one(
     root: Path,
     total: CaptureImported,
     rejected: Counter[str],
-    report: Callable[[str, int], None],
+    report: Callable[[float], None],
 ) -> None:
     observer: Observer | None = None
     waiting: list[Instant] = []
     said: set[tuple[str, str]] = set()
     frames = 0
-    for arrival in read_capture(path, VENUES):
+    for arrival in read_capture(path, VENUES, on_progress=report):
         if isinstance(arrival, str):
             rejected[arrival] += 1
             continue
         if observer is None:
             observer = Observer(plan_of_all(), start_ns=-1, born_ns=arrival.ts_ns)
         frames += isinstance(arrival, Received | Answered)
-        if frames % PROGRESS_FRAMES == 0:
-            report(path.name, frames)
         waiting += observer.handle(arrival).instants
         if waiting and waiting[0].ts_ns // HOUR_NS != waiting[-1].ts_ns // HOUR_NS:
             hour = waiting[-1].ts_ns // HOUR_NS
@@ -106,7 +108,6 @@ def _import_one(
     total.markets += len(said)
     if observer is not None:
         _count(observer, total, rejected)
-    report(path.name, frames)
 
 
 def plan_of_all() -> Plan:

@@ -361,7 +361,8 @@ def _market(venue: str, life: Life, ts_ns: int) -> Market | None:
 def _differs(said: Market | None, market: Market) -> bool:
     if said is None:
         return True
-    same = msgspec.structs.replace(market, ts_ns=said.ts_ns, id=said.id)
+    # What was said has been numbered meanwhile.
+    same = msgspec.structs.replace(market, ts_ns=said.ts_ns, id=said.id, seq=said.seq)
     return same != said
 
 

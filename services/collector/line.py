@@ -159,9 +159,11 @@ class Line:
         standing = self._standing_for(names)
         texts = self.feed.resync(names, request_id=self._request_id, standing=standing)
         if not texts:
+            # The venue may send one by itself (after a changed tick size); only then a new line.
+            was_asked = any(name in self._asked for name in names)
             for name in names:
                 self._asked[name] = (now_ns, 0)
-            if now_ns - self._opened_ns > RENEW_S * NS:
+            if was_asked and now_ns - self._opened_ns > RENEW_S * NS:
                 self._end("resync")
             return
         self._say(texts)
@@ -208,6 +210,8 @@ class Line:
         else:
             book.changed_ns = ts_ns
             book.note_top(ts_ns)
+            if book.void_reason is None:
+                self._asked.pop(name, None)
 
     def _replace(self, snapshot: BookSnapshot, channel: str, ts_ns: int) -> None:
         name = snapshot.instrument

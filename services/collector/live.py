@@ -20,6 +20,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from libs.common.archive import TIME_MAX_NS, Archive
 from libs.common.backoff import Backoff
 from libs.common.checks import ConfigError
@@ -74,10 +76,11 @@ def run_live(context: Context) -> None:
     """
     settings = context.settings
     chosen = parse_selection(settings.series, VENUES)
-    sign = _signer(settings)
+    key = _key(settings)
     clock = _clock(context)
     if clock is None:
         return
+    sign = _signer(key, settings.kalshi_key_id or "", clock)
     underlyings = underlyings_of(chosen, VENUES)
     publisher = Publisher(context, underlyings)
     try:
@@ -90,7 +93,7 @@ def run_live(context: Context) -> None:
             venues=venues,
             series=chosen,
             underlyings=underlyings,
-            has_key=frozenset({"kalshi"} if settings.kalshi_key_file else ()),
+            has_key=frozenset({"kalshi"} if key else ()),
             rules=_rules(context.root, now_ns),
             accepted=tuple(filter(None, settings.rules_accepted.replace(" ", "").split(","))),
             offset_ns_max=int(
@@ -234,22 +237,27 @@ def _refuse_ahead(position_ns: int, now_ns: int) -> None:
         )
 
 
-def _signer(settings: Settings) -> Sign:
-    """Return what signs a request; without a key nothing is ever signed."""
-    path, key_id = settings.kalshi_key_file, settings.kalshi_key_id
-    if (path is None) != (key_id is None):
+def _key(settings: Settings) -> RSAPrivateKey | None:
+    """Read the operator's Kalshi key, None where there is none."""
+    path = settings.kalshi_key_file
+    if (path is None) != (settings.kalshi_key_id is None):
         raise ConfigError("HAWK_KALSHI_KEY_ID and HAWK_KALSHI_KEY_FILE belong together: set both")
-    if path is None or key_id is None:
-        return lambda venue, method, target: {}
+    if path is None:
+        return None
     try:
-        key = load_key(path.read_bytes())
+        return load_key(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"HAWK_KALSHI_KEY_FILE {path}: {error.strerror}") from None
-    name = key_id
 
-    def sign(venue: str, method: str, target: str) -> Mapping[str, str]:
-        stamp_ms = time.time_ns() // 1_000_000
-        return signed_headers(key, name, timestamp_ms=stamp_ms, method=method, path=target)
+
+def _signer(key: RSAPrivateKey | None, key_id: str, clock: StreamTime) -> Sign:
+    """Return what signs a request; without a key nothing is ever signed."""
+
+    def sign(venue: str, method: str, path: str) -> Mapping[str, str]:
+        if key is None or venue != "kalshi":
+            return {}
+        stamp_ms = clock.at(time.time_ns()) // 1_000_000
+        return signed_headers(key, key_id, timestamp_ms=stamp_ms, method=method, path=path)
 
     return sign
 

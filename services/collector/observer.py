@@ -44,6 +44,7 @@ from services.collector.traffic import (
     Opened,
     Oversized,
     Received,
+    Refused,
     Send,
     Wishes,
 )
@@ -115,6 +116,7 @@ class Observer:
         self._now_ns = born_ns
         self._wishes = _nothing()
         self._paused: set[str] = set()
+        self._refused: set[str] = set()
         self._missed: list[Event] = []
         if 0 < start_ns < self._tick_ns - NS:
             self._missed = self.sampling.unobserved(
@@ -143,10 +145,14 @@ class Observer:
             line = self.panel.opened(arrival.feed, arrival.connection, self._now_ns)
             self._want(line)
             self._collect(line)
+            self._refuse(arrival.feed, "it has connected", is_refused=False)
         elif isinstance(arrival, Closed):
             self.settle_counts()
             self.counts[arrival.feed, "closed"] += 1
             self.panel.closed(arrival.feed, arrival.connection)
+        elif isinstance(arrival, Refused):
+            self.counts[arrival.feed, "refused"] += 1
+            self._refuse(arrival.feed, arrival.detail, is_refused=True)
         elif isinstance(arrival, Oversized):
             found = self.panel.line(arrival.feed, arrival.connection)
             if found is not None:
@@ -258,7 +264,7 @@ class Observer:
         elif isinstance(message, VenueError):
             name = line.feed.name if line else feed
             if message.remedy == "stop":
-                self._notice(f"{name}: {message.code} {message.text}", "venue_refused")
+                self._refuse(name, f"{message.code} {message.text}", is_refused=True)
         elif isinstance(message, Reject) and line is None:
             self.counts[feed, message.reason] += 1
 
@@ -300,8 +306,13 @@ class Observer:
             text = f"the clock of {venue} is {median_s:+.3f} s from ours: is this machine's set?"
             self._wishes.notices.append(Notice("clock_offset", changed, text))
 
-    def _notice(self, evidence: str, rule: str) -> None:
-        self._wishes.notices.append(Notice(rule, True, evidence))
+    def _refuse(self, feed: str, detail: str, *, is_refused: bool) -> None:
+        """Tell that a feed is refused, or no longer."""
+        before = set(self._refused)
+        (self._refused.add if is_refused else self._refused.discard)(feed)
+        if is_refused or (before and not self._refused):
+            text = f"{feed}: {detail}"[:300]
+            self._wishes.notices.append(Notice("venue_refused", is_refused, text, "page"))
 
     def _ask(self, ts_ns: int) -> None:
         """Ask by REST for what is due."""

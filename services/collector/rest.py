@@ -56,7 +56,7 @@ class Rest:
         """Prepare; `run` does the work."""
         self._clock, self._address, self._headers, self._hear = clock, address, headers, hear
         self._endpoints = {
-            name: _Queue(endpoint, clock.speed) for name, endpoint in endpoints.items()
+            name: _Queue(Allowance(endpoint, clock.speed)) for name, endpoint in endpoints.items()
         }
 
     def ask(self, fetch: Fetch) -> None:
@@ -73,50 +73,95 @@ class Rest:
     async def _work(self, queue: "_Queue", session: aiohttp.ClientSession) -> None:
         while True:
             fetch = await queue.take()
-            status = await self._answer(queue.endpoint, fetch.get, session)
+            status = await self._answer(queue.allowance.endpoint, fetch.get, session)
             if status in PAUSED_STATUSES or status == 0:
-                queue.pause(self._clock.wall_s(queue.backoff.next_s()))
+                queue.allowance.pause()
             else:
-                queue.backoff.reset()
+                queue.allowance.restore()
 
     async def _answer(self, endpoint: Endpoint, get: Get, session: aiohttp.ClientSession) -> int:
         sent_ns = self._clock.at(time.time_ns())
-        status, text, venue_ns = 0, "", None
-        wait_s = max(self._clock.wall_s(ANSWER_S_MAX), ANSWER_WALL_S_MIN)
-        try:
-            headers = dict(self._headers(get)) if get.is_signed else None
-            async with session.get(
-                self._address(endpoint.address) + get.target,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=wait_s),
-            ) as answer:
-                body = await answer.content.read(ANSWER_BYTES_MAX + 1)
-                while len(body) <= ANSWER_BYTES_MAX and not answer.content.at_eof():
-                    body += await answer.content.read(ANSWER_BYTES_MAX + 1)
-                status, venue_ns = answer.status, _date_ns(answer.headers.get("Date"))
-                text = body.decode("utf-8", "replace")
-                if len(body) > ANSWER_BYTES_MAX:
-                    status, text = 0, f"an answer of more than {ANSWER_BYTES_MAX} bytes"
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            status, text = 0, f"{type(error).__name__}: {error}"[:200]
+        status, text, venue_ns = await fetch_text(
+            session,
+            self._address(endpoint.address) + get.target,
+            headers=lambda: self._headers(get) if get.is_signed else {},
+            wait_s=max(self._clock.wall_s(ANSWER_S_MAX), ANSWER_WALL_S_MIN),
+        )
         now_ns = self._clock.at(time.time_ns())
         self._hear(Answered(now_ns, get, status, text, sent_ns, venue_ns))
         return status
 
 
-class _Queue:
-    """Waiting requests of one endpoint, and how soon the next may go."""
+async def fetch_text(
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    headers: Callable[[], Mapping[str, str]] = dict,
+    wait_s: float,
+) -> tuple[int, str, int | None]:
+    """Return status, text and the venue's clock (`Date`) of one answer; never raises.
+
+    Status 0 and a text of why: there was no answer within `wait_s`, or one that is too large.
+    """
+    try:
+        async with session.get(
+            url,
+            headers=dict(headers()) or None,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=wait_s),
+        ) as answer:
+            body = await answer.content.read(ANSWER_BYTES_MAX + 1)
+            while len(body) <= ANSWER_BYTES_MAX and not answer.content.at_eof():
+                body += await answer.content.read(ANSWER_BYTES_MAX + 1)
+            if len(body) > ANSWER_BYTES_MAX:
+                venue_ns = _date_ns(answer.headers.get("Date"))
+                return 0, f"an answer of more than {ANSWER_BYTES_MAX} bytes", venue_ns
+            text = body.decode("utf-8", "replace")
+            return answer.status, text, _date_ns(answer.headers.get("Date"))
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return 0, f"{type(error).__name__}: {error}"[:200], None
+
+
+class Allowance:
+    """How soon an endpoint may be asked: its rate, and a while of rest after it said no."""
 
     def __init__(self, endpoint: Endpoint, speed: float) -> None:
+        """Begin with a full allowance; `speed` is that of the stream's clock."""
         self.endpoint = endpoint
-        self.backoff = Backoff(first_s=PAUSE_FIRST_S, max_s=PAUSE_S_MAX)
-        period_s = endpoint.burst / endpoint.rate_per_s / speed
-        self._limit = AsyncLimiter(endpoint.burst, period_s)
+        self._speed = speed
+        self._backoff = Backoff(first_s=PAUSE_FIRST_S, max_s=PAUSE_S_MAX)
+        self._limit = AsyncLimiter(endpoint.burst, endpoint.burst / endpoint.rate_per_s / speed)
+        self._paused_until_s = 0.0
+
+    def pause(self) -> None:
+        """Leave the endpoint alone for a while, each time longer."""
+        seconds = self._backoff.next_s() / self._speed
+        self._paused_until_s = max(self._paused_until_s, time.monotonic() + seconds)
+
+    def restore(self) -> None:
+        """Note an answer: the next pause is short again."""
+        self._backoff.reset()
+
+    async def rest(self) -> bool:
+        """Wait out a pause; return whether there was one."""
+        left_s = self._paused_until_s - time.monotonic()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+        return left_s > 0
+
+    async def take(self, cost: float) -> None:
+        """Take `cost` of the allowance as soon as there is so much."""
+        await self._limit.acquire(min(cost, self.endpoint.burst))
+
+
+class _Queue:
+    """Waiting requests of one endpoint."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.allowance = allowance
         self._urgent: dict[Get, Fetch] = {}
         self._routine: dict[Get, Fetch] = {}
         self._is_waiting = asyncio.Event()
-        self._paused_until_s = 0.0
 
     def put(self, fetch: Fetch) -> None:
         waiting = self._urgent if fetch.is_urgent else self._routine
@@ -125,22 +170,17 @@ class _Queue:
             del waiting[next(iter(waiting))]
         self._is_waiting.set()
 
-    def pause(self, seconds: float) -> None:
-        self._paused_until_s = max(self._paused_until_s, time.monotonic() + seconds)
-
     async def take(self) -> Fetch:
         while True:
             await self._is_waiting.wait()
-            left_s = self._paused_until_s - time.monotonic()
-            if left_s > 0:
-                await asyncio.sleep(left_s)
+            if await self.allowance.rest():
                 continue
             waiting = self._urgent or self._routine
             if not waiting:
                 self._is_waiting.clear()
                 continue
             fetch = waiting.pop(next(iter(waiting)))
-            await self._limit.acquire(min(fetch.get.cost, self.endpoint.burst))
+            await self.allowance.take(fetch.get.cost)
             return fetch
 
 

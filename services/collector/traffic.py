@@ -31,6 +31,14 @@ class Closed(NamedTuple):
     reason: str
 
 
+class Refused(NamedTuple):
+    """A venue does not want this connection (401, 403): a key, a clock or a region is wrong."""
+
+    ts_ns: int
+    feed: str
+    detail: str
+
+
 class Received(NamedTuple):
     """One text of a connection."""
 
@@ -69,7 +77,7 @@ class Passed(NamedTuple):
     ts_ns: int
 
 
-Arrival = Opened | Closed | Received | Oversized | Answered | Passed
+Arrival = Opened | Closed | Refused | Received | Oversized | Answered | Passed
 
 
 class Send(NamedTuple):

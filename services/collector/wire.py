@@ -31,6 +31,7 @@ from services.collector.traffic import (
     Oversized,
     Passed,
     Received,
+    Refused,
     Wishes,
 )
 
@@ -40,6 +41,8 @@ restart; never so long that an outage lasts much longer for us than for the venu
 
 REFUSED_S = 120.0
 """After a refusal that trying again would only make worse (a bad key, a ban)."""
+
+REFUSING = (401, 403)
 
 CONNECT_S_MAX = 10.0
 CLOSE_S_MAX = 2.0
@@ -161,6 +164,11 @@ class Wire:
                 log().info("feed.connected", feed=feed.name, connection=connection)
                 self._hear(Opened(self._now_ns(), feed.name, connection))
                 texts, reason = await self._read(feed, connection, socket)
+        except aiohttp.WSServerHandshakeError as error:
+            reason = f"the handshake was answered with {error.status} {error.message}"[:200]
+            if error.status in REFUSING:
+                self._refused.add(feed.name)
+                self._hear(Refused(self._now_ns(), feed.name, reason))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"[:200]
         finally:

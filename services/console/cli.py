@@ -174,6 +174,40 @@ def import_(
     emit(f"  flagged: {_listed(done.flagged)}")
 
 
+@app.command("import-capture")
+def import_capture(
+    files: Annotated[list[Path], typer.Argument(help="captures, .jsonl.zst")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild the archive from raw captures, by the code that records live."""
+    import msgspec
+
+    from services.collector.capture_import import import_captures
+    from services.console.output import emit_json, progress
+    from services.console.tables import print_capture
+
+    root = root_of(data)
+    with progress(f"importing {len(files)} captures") as show:
+        done = import_captures(files, root, on_progress=show)
+    emit_json(msgspec.to_builtins(done)) if as_json else print_capture(done, root)
+
+
+@app.command()
+def backfill(
+    venue: Annotated[str, typer.Option("--venue", help="kalshi or polymarket")],
+    series: Annotated[str, typer.Option("--series", help="such as KXBTC15M")],
+    days: Annotated[int, typer.Option("--days", help="whole UTC days before today", min=0)],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch past markets, quotes and spot by REST into the archive; run it again to go on."""
+    from services.collector.backfill import Request
+    from services.console.backfilling import run_backfill
+
+    run_backfill(root_of(data), Request(venue, series, days), settings_of(), as_json=as_json)
+
+
 @app.command()
 def replay(
     data: DataOption = None,

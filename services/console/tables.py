@@ -2,13 +2,16 @@
 
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from libs.common import bundle
 from libs.common.checks import UsageError
 from services.console.output import emit, emit_json, format_time
+
+if TYPE_CHECKING:
+    from services.collector.capture_import import CaptureImported
 
 _MISSING = "-"
 
@@ -107,3 +110,16 @@ def print_switch(switched: dict[str, Any], *, as_json: bool) -> None:
     else:
         emit(f"{switched['bundle']} serves (generation {switched['generation']})")
         emit(f"  {switched['reason']}")
+
+
+def print_capture(done: "CaptureImported", root: Path) -> None:
+    """Print what captures held and what they became."""
+    counts = f"{done.quotes} quotes, {done.spot} spot rows of {done.markets} markets"
+    emit(f"{done.frames} frames: {counts} in {root}, {done.new} events were new")
+    rejected = ", ".join(f"{reason} {n}" for reason, n in done.rejected.items()) or "none"
+    emit(f"  rejected: {rejected}")
+    emit(f"  jumps in sequences: {done.gaps}, intervals without a row: {done.gap_rows}")
+    told = done.ticker_agreement
+    emit(f"  best prices told beside the book: {told.equal} of {told.compared} equal on arrival")
+    kept = f"{done.snapshots_equal} equal to the book they replaced, {done.snapshots_different} not"
+    emit(f"  later snapshots: {kept}; sizes below zero: {done.negative_levels}")

@@ -1,7 +1,8 @@
-"""`python -m services.simulator`: write one simulated day for the live collector, and end.
+"""`python -m services.simulator`: serve simulated venues, or write one simulated day and end.
 
-A process of its own, so that drawing a day neither stops the collector nor shares its memory; at a
-low priority, because the day is needed only when the one before has been played.
+Without `--out` it serves the live world (`serving`). With `--out` it writes a day for the
+collector: a process of its own, so that drawing a day neither stops the collector nor shares its
+memory; at a low priority, because the day is needed only when the one before has been played.
 """
 
 import argparse
@@ -20,8 +21,18 @@ NICE = 10
 
 
 def main() -> int:
+    """Write a day where `--out` is given, else serve; return the exit code."""
+    if any(argument.split("=")[0] == "--out" for argument in sys.argv[1:]):
+        return write()
+    # The server needs aiohttp, which drawing a day does not.
+    from services.simulator.serving import main as serve
+
+    return serve(sys.argv[1:])
+
+
+def write() -> int:
     """Parse the command line, write the day, print its counts as JSON; return the exit code."""
-    parser = argparse.ArgumentParser("python -m services.simulator", description=main.__doc__)
+    parser = argparse.ArgumentParser("python -m services.simulator", description=write.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="new folder of the day")
     parser.add_argument("--states", type=Path, required=True, help="where ends of days are kept")
     parser.add_argument("--day", type=int, required=True, help="counted from 1")

@@ -10,6 +10,7 @@ that a level's size is a sum of orders shows nowhere on the wire.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,6 +49,13 @@ class Grid:
     size_unit: int
     odd: float = 0.0
 
+    @cached_property
+    def lasts_s(self) -> Ints:
+        """How long each level keeps its size, in seconds."""
+        low, high = LASTS_S
+        drawn = words(_PHASE, np.arange(len(self.prices_e4))) % np.uint64(high - low)
+        return low + drawn.astype(np.int64)
+
 
 def _tapered(edge_e4: int) -> Ints:
     low = np.arange(TENTH_E4, edge_e4, TENTH_E4)
@@ -73,12 +81,9 @@ def contract_book(key: int, grid: Grid, second: int, touch: tuple[int, int], *, 
     `touch` are the places of best bid and best ask on the grid, -1 for a side that is absent;
     `pace` multiplies how long sizes last.
     """
-    n = len(grid.prices_e4)
-    places = np.arange(n)
-    lasts = LASTS_S[0] + (words(key ^ _PHASE, places) % np.uint64(LASTS_S[1] - LASTS_S[0])).astype(
-        np.int64
-    )
-    epoch = (second // pace + places * 7) // lasts
+    places = np.arange(len(grid.prices_e4))
+    # What lasts how long is the grid's own, drawn once: no two markets move together for it.
+    epoch = (second // pace + places * 7 + key % 9_973) // grid.lasts_s
     best_bid, best_ask = touch
     for best in touch:
         if best >= 0:

@@ -60,7 +60,7 @@ def words(key: int, places: Ints) -> Words:
 
 def units(mixed: Words) -> Floats:
     """Turn words into floats in [0, 1)."""
-    values: Floats = (mixed >> _S11) * 2.0**-53
+    values: Floats = (mixed >> _S11).astype(np.float64) * 2.0**-53
     return values
 
 

@@ -1,8 +1,8 @@
 """Coinbase's wire texts: book levels, trades and tickers of both feeds, and candles.
 
-In go events of a spot product, out come texts as Advanced Trade and Exchange send them; what differs
-between connections (`sequence_num`) is left to the sessions. A trade's `side` is the maker's: a
-taker who buys makes a SELL.
+In go events of a spot product, out come texts as Advanced Trade and Exchange send them; what
+differs between connections (`sequence_num`) is left to the sessions. A trade's `side` is the
+maker's: a taker who buys makes a SELL.
 """
 
 from dataclasses import dataclass

@@ -171,7 +171,7 @@ def _rules(market: Market) -> Value:
         )
     return {
         "rules_primary": primary,
-        "rules_secondary": "The average of these prices is rounded to the nearest 2 decimal places.",
+        "rules_secondary": "The average of these prices is rounded to 2 decimal places.",
     }
 
 

@@ -15,6 +15,7 @@ from services.simulator.kalshi import (
 )
 from services.simulator.life import Kind, Market
 from services.simulator.naming import DAY_S, HOUR_S, NS_PER_S, rfc3339
+from services.simulator.stepping import FIRST_TRADE_NS
 from services.simulator.wire import (
     Answer,
     Context,
@@ -29,8 +30,8 @@ from services.simulator.wire import (
 CUTOFF_S = 2 * DAY_S
 LISTS_MAX, LISTS_USUAL = 1_000, 100
 CANDLES_MAX = 5_000
-SAMPLES = (0, 15, 30, 45)
-"""Seconds of a minute at which a candle looks at the quotes."""
+SAMPLE_S = 5
+"""A candle looks at the quotes so often."""
 
 _STATUSES = {
     "unopened": {"initialized"},
@@ -48,44 +49,62 @@ def _bad(message: str) -> Answer:
 def respond(path: str, query: Query, context: Context, now_ns: int) -> Answer:
     """Answer a GET of `path`, which begins behind `/trade-api/v2`."""
     parts = [part for part in path.split("/") if part]
+    is_old = parts[:1] == ["historical"]
+    if is_old:
+        parts = parts[1:]
+    match parts:
+        case ["cutoff"] if is_old:
+            cutoff = rfc3339(_cutoff_ns(now_ns), digits=0)
+            names = ("market_settled_ts", "trades_created_ts", "orders_updated_ts")
+            return answer(dict.fromkeys(names, cutoff))
+        case ["markets"]:
+            return _list(query, context, now_ns, is_old=is_old)
+        case ["trades"] if is_old:
+            return _trades(query, context, now_ns, is_old=True)
+        case ["markets", "trades"] if not is_old:
+            return _trades(query, context, now_ns, is_old=False)
+        case ["markets", "orderbooks"] if not is_old:
+            return _books(query, context)
+        case ["markets", ticker, *rest]:
+            return _of_market(ticker, rest, query, context, now_ns, is_old=is_old)
+        case ["series", _, "markets", ticker, "candlesticks"] if not is_old:
+            return _candles(ticker, query, context, now_ns, is_old=False)
+    return answer(_MISSING, 404) if is_old else _of_exchange(parts, context, now_ns)
+
+
+def _of_exchange(parts: list[str], context: Context, now_ns: int) -> Answer:
+    """Answer what concerns no market: status, series, events, accounts."""
     match parts:
         case ["exchange", "status"]:
             is_paused = context.is_on("kalshi", "maintenance")
             status: Value = {"exchange_active": True, "trading_active": not is_paused}
             return answer({**status, "exchange_estimated_resume_time": None})
-        case ["historical", "cutoff"]:
-            cutoff = rfc3339(_cutoff_ns(now_ns), digits=0)
-            names = ("market_settled_ts", "trades_created_ts", "orders_updated_ts")
-            return answer(dict.fromkeys(names, cutoff))
         case ["series"]:
             return answer({"series": [_series(kind) for kind in _kinds(context)]})
         case ["series", name]:
             found = [_series(kind) for kind in _kinds(context) if kind.name == name]
             return answer({"series": found[0]}) if found else answer(_MISSING, 404)
-        case ["markets"] | ["historical", "markets"]:
-            return _list(query, context, now_ns, is_old=parts[0] == "historical")
-        case ["markets", "trades"] | ["historical", "trades"]:
-            return _trades(query, context, now_ns, is_old=parts[0] == "historical")
-        case ["markets", "orderbooks"]:
-            return _books(query, context)
-        case ["markets", ticker] | ["historical", "markets", ticker]:
-            market = _known(ticker, context, now_ns, is_old=parts[0] == "historical")
-            if market is None:
-                return answer(_MISSING, 404)
-            return answer({"market": market_value(market, context, now_ns)})
-        case ["markets", ticker, "orderbook"]:
-            market = _known(ticker, context, now_ns, is_old=False)
-            if market is None:
-                return answer(_MISSING, 404)
-            return answer({"orderbook_fp": _book(market, context, whole(query, "depth", 0))})
-        case ["series", _, "markets", ticker, "candlesticks"]:
-            return _candles(ticker, query, context, now_ns, is_old=False)
-        case ["historical", "markets", ticker, "candlesticks"]:
-            return _candles(ticker, query, context, now_ns, is_old=True)
         case ["events", event]:
             return _event(event, context, now_ns)
         case ["portfolio" | "account", *_]:
             return answer({"error": {"code": "unauthorized", "message": "unauthorized"}}, 401)
+    return answer(_MISSING, 404)
+
+
+def _of_market(
+    ticker: str, rest: list[str], query: Query, context: Context, now_ns: int, *, is_old: bool
+) -> Answer:
+    """Answer what concerns one market."""
+    market = _known(ticker, context, now_ns, is_old=is_old)
+    if market is None:
+        return answer(_MISSING, 404)
+    match rest:
+        case []:
+            return answer({"market": market_value(market, context, now_ns)})
+        case ["orderbook"] if not is_old:
+            return answer({"orderbook_fp": _book(market, context, whole(query, "depth", 0))})
+        case ["candlesticks"] if is_old:
+            return _candles(ticker, query, context, now_ns, is_old=True)
     return answer(_MISSING, 404)
 
 
@@ -145,7 +164,7 @@ def _candidates(query: Query, context: Context, now_ns: int) -> list[Market]:
     high_s = whole(query, "max_close_ts", 1 << 40)
     found: list[Market] = []
     for kind in _kinds(context):
-        if series and kind.name != series or event and not event.startswith(kind.name + "-"):
+        if (series and kind.name != series) or (event and not event.startswith(kind.name + "-")):
             continue
         last_s = now_ns // NS_PER_S + kind.listed_s
         first_s = low_s - kind.length_s
@@ -203,11 +222,12 @@ def _trades(query: Query, context: Context, now_ns: int, *, is_old: bool) -> Ans
     found: list[Value] = []
     second = last_s
     while second >= low_s and len(found) < limit:
-        for event in reversed(context.world.trades(market, second)):
-            if event.trade is not None and event.ns <= now_ns:
-                value = trade_value(market.name, event.trade)
-                value["ticker"] = value.pop("market_ticker")
-                found.append({**value, "created_time": rfc3339(event.ns)})
+        traded = context.world.trade(market, second)
+        ns = second * NS_PER_S + FIRST_TRADE_NS
+        if traded is not None and ns <= now_ns:
+            value = trade_value(market.name, traded)
+            value["ticker"] = value.pop("market_ticker")
+            found.append({**value, "created_time": rfc3339(ns)})
         second -= 1
     return answer({"trades": found, "cursor": f"o{second}" if second >= low_s else ""})
 
@@ -235,17 +255,12 @@ def _candle(market: Market, context: Context, end_s: int, period_s: int) -> Valu
     """Return the candle of quotes and trades that ends, inclusively, at `end_s`."""
     quotes, bids, asks = context.world.quotes(market), [], []
     start_s = max(end_s - period_s, market.open_s)
-    for minute_s in range(start_s, end_s, 60):
-        for offset_s in SAMPLES:
-            book = quotes.book(minute_s + offset_s)
-            bids.append(max(book[0], default=0))
-            asks.append(min(book[1], default=ONE_E4))
-    trades = [
-        event.trade
-        for second in range(start_s, min(end_s, market.close_s))
-        for event in (context.world.trades(market, second) if period_s == 60 else ())
-        if event.trade is not None
-    ]
+    for second in range(start_s, end_s, SAMPLE_S):
+        bid, ask = quotes.touch(second)
+        bids.append(bid or 0)
+        asks.append(ask or ONE_E4)
+    drawn = (context.world.trade(market, second) for second in range(start_s, end_s))
+    trades = [trade for trade in drawn if trade is not None]
     prices = [trade.price for trade in trades]
     mean = sum(prices) // len(prices) if prices else None
     price: Value = {**_ohlc(prices), "mean_dollars": None if mean is None else dollars(mean)}

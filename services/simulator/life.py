@@ -1,9 +1,9 @@
-"""The life of a market in the live world: what is listed, when its facts become known, what they are.
+"""The life of a market in the live world: what is listed, and when its facts become known.
 
 In go prices and the record of faults, out come markets and their instants. Nothing is stored: any
 market of any age is worked out from its series and opening, and two questions about one market get
-one answer. Both venues settle on the sums of sixty published prints (`prices`): a window's strike is
-the sum that the window before settled on, to the cent on Kalshi and unrounded on Polymarket.
+one answer. Both venues settle on the sums of sixty published prints (`prices`): a window's strike
+is the sum that the window before settled on, to the cent on Kalshi and unrounded on Polymarket.
 
 A reader would question that hourly ladders are centred on the index five minutes before they open,
 not at it: a strike that is listed cannot know the opening price.

@@ -1,8 +1,8 @@
 """Polymarket's WebSockets: the market channel, live data (RTDS), and its successor (PolyBolt).
 
-In go subscriptions, events and the time, out come messages. The market channel numbers nothing: what
-is lost shows nowhere, so whoever listens again gets the book again. Texts `PING` are answered with
-`PONG`; neither is JSON.
+In go subscriptions, events and the time, out come messages. The market channel numbers nothing:
+what is lost shows nowhere, so whoever listens again gets the book again. Texts `PING` are answered
+with `PONG`; neither is JSON.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import msgspec
 
 from services.simulator.naming import NS_PER_MS, NS_PER_S, token_place
 from services.simulator.path import PRINTS
-from services.simulator.polymarket import Texts, book_message
+from services.simulator.polymarket import Texts, Value, book_message
 from services.simulator.wire import PING, Context, Out, json_text
 from services.simulator.world import Event, PrintEvent
 
@@ -160,7 +160,7 @@ class LiveDataSession:
         for topic in (CHAINLINK, TWAP, BINANCE):
             if (topic, event.row) in self._heard:
                 value = _value_e8(self._context, event, topic)
-                payload = {
+                payload: Value = {
                     "symbol": self._symbol(topic, event.row),
                     "timestamp": event.second * 1_000,
                     "value": value / 10**8,
@@ -191,10 +191,10 @@ class LiveDataSession:
             {"timestamp": p.second * 1_000, "value": _value_e8(self._context, p, topic) / 10**8}
             for p in prints
         ]
-        payload = {"symbol": self._symbol(topic, row), "data": data}
+        payload: Value = {"symbol": self._symbol(topic, row), "data": data}
         self._send(topic, "subscribe", payload, now_ns)
 
-    def _send(self, topic: str, kind: str, payload: dict[str, object], now_ns: int) -> None:
+    def _send(self, topic: str, kind: str, payload: Value, now_ns: int) -> None:
         ms = self._context.venue_ns("polymarket", now_ns) // NS_PER_MS
         head = {"topic": topic, "type": kind, "timestamp": ms, "payload": payload}
         self.sent.append(Out(json_text(head), is_data=kind == "update"))
@@ -211,7 +211,7 @@ class _Channel(msgspec.Struct):
 
 
 class _Keys(msgspec.Struct):
-    apiKey: str = ""  # noqa: N815 - the venue's spelling
+    apiKey: str = ""
     secret: str = ""
     passphrase: str = ""
 
@@ -324,10 +324,10 @@ class PolyBoltSession:
             instant = {"timestamp": event.second * 1_000, "value": value / 10**8}
             data.append({**instant, "full_accuracy_value": _exact(value)})
         self._seq[stream.channel] = self._seq.get(stream.channel, 0) + 1
-        payload: dict[str, object] = {"symbol": stream.symbol, "data": data}
+        payload: Value = {"symbol": stream.symbol, "data": data}
         if topic == TWAP:
             payload["window_seconds"] = PRINTS
-        message: dict[str, object] = {"v": 1, "channel": stream.channel}
+        message: Value = {"v": 1, "channel": stream.channel}
         message["seq"] = self._seq[stream.channel]
         message["ts"] = self._context.venue_ns("polymarket", now_ns) // NS_PER_MS
         if is_snapshot:

@@ -142,7 +142,7 @@ def _listed(query: Query, context: Context, now_ns: int) -> list[Market]:
         found = context.world.market_of(token_place(token))
         named.append(found[0] if found else None)
     names = {"slug", "id", "condition_ids", "clob_token_ids"} & set(query)
-    markets = [m for m in named if (m := _visible(m, now_ns)) is not None]
+    markets = [m for one in named if (m := _visible(one, now_ns)) is not None]
     if not names:
         markets = _by_time(query, context, now_ns)
     closed = first(query, "closed")
@@ -266,7 +266,7 @@ def _history(query: Query, context: Context, now_ns: int) -> Answer:
     high_s = min(whole(query, "endTs", 1 << 40), market.close_s - 1, now_ns // NS_PER_S)
     rows = []
     for second in range(low_s, high_s + 1, step_s)[:HISTORY_ROWS_MAX]:
-        bids, asks = quotes.book(second)
-        mid = (max(bids, default=0) + min(asks, default=ONE_E4)) / (2 * ONE_E4)
+        bid, ask = quotes.touch(second)
+        mid = ((bid or 0) + (ask or ONE_E4)) / (2 * ONE_E4)
         rows.append({"t": second, "p": round(1 - mid if outcome else mid, 5)})
     return answer({"history": rows})

@@ -21,12 +21,10 @@ from services.simulator.books import (
     TAPERED,
     WHOLE,
     Book,
-    Floats,
     Grid,
-    Ints,
     contract_book,
 )
-from services.simulator.chance import normals, unit, units, words
+from services.simulator.chance import Floats, Ints, normals, unit, units, words
 from services.simulator.life import Market, strike_of
 from services.simulator.path import PRINTS, settlement_moments
 from services.simulator.prices import Prices
@@ -62,9 +60,7 @@ class Quotes:
     @property
     def first_s(self) -> int:
         """First second at which the market has a book."""
-        kind = self.market.kind
-        ahead = AHEAD_WINDOWS * kind.length_s if kind.venue == "polymarket" else 0
-        return self.market.open_s - ahead
+        return quoted_s(self.market)
 
     def grid(self, second: int) -> Grid:
         """Return the grid on which the market is quoted at a second."""
@@ -74,20 +70,38 @@ class Quotes:
 
     def book(self, second: int) -> Book:
         """Return the book at a second; before the first and after the last it stands still."""
-        market = self.market
-        second = min(max(second, self.first_s), market.close_s - 1)
+        second = min(max(second, self.first_s), self.market.close_s - 1)
         grid = self.grid(second)
-        if second < market.open_s:
+        pace = QUIET if second < self.market.open_s else 1
+        touch = self._place(grid, second)
+        return contract_book(self.market.key, grid, second, touch, pace=pace)
+
+    def touch(self, second: int) -> tuple[int | None, int | None]:
+        """Return best bid and best ask in 1e-4 USD; None for a side that is absent."""
+        second = min(max(second, self.first_s), self.market.close_s - 1)
+        grid = self.grid(second)
+        bid, ask = self._place(grid, second)
+        prices = grid.prices_e4
+        return (int(prices[bid]) if bid >= 0 else None), (int(prices[ask]) if ask >= 0 else None)
+
+    def _place(self, grid: Grid, second: int) -> tuple[int, int]:
+        if second < self.market.open_s:
             middle = int(np.searchsorted(grid.prices_e4, 5_000))
-            return contract_book(market.key, grid, second, (middle - 1, middle + 1), pace=QUIET)
+            return middle - 1, middle + 1
         places = self.coarse if grid is not FINE or self.fine is None else self.fine
-        bid, ask = places[second - market.open_s].tolist()
-        return contract_book(market.key, grid, second, (bid, ask), pace=1)
+        bid, ask = places[second - self.market.open_s].tolist()
+        return bid, ask
 
     def probability(self, second: int) -> float:
         """Return P(YES) at a second of the market's life, one half before it."""
         i = second - self.market.open_s
         return 0.5 if i < 0 else float(self.p_yes[min(i, len(self.p_yes) - 1)])
+
+
+def quoted_s(market: Market) -> int:
+    """Return the first second at which a market has a book."""
+    ahead = AHEAD_WINDOWS * market.kind.length_s if market.kind.venue == "polymarket" else 0
+    return market.open_s - ahead
 
 
 def quotes_of(market: Market, prices: Prices) -> Quotes:

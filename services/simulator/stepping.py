@@ -9,15 +9,17 @@ the last trade of a spot product after everything.
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
+import numpy as np
+
 from services.simulator.books import Book, Side
-from services.simulator.chance import unit
-from services.simulator.naming import NS_PER_MS, NS_PER_S
+from services.simulator.chance import units, word, words
+from services.simulator.naming import NS_PER_S
 
 TOP = 5
 Levels = tuple[tuple[int, int], ...]
 
 _LEAVE, _COME, _ANY = (0.05, 0.45), (0.5, 0.95), (0.05, 0.95)
-_FIRST_TRADE_S, _TRADE_STEP_S, _LAST_TRADE_S = 0.01, 0.015, 0.97
+FIRST_TRADE_NS, _TRADE_STEP_NS, _LAST_TRADE_NS = 10_000_000, 15_000_000, 970_000_000
 
 
 class Change(NamedTuple):
@@ -30,14 +32,13 @@ class Change(NamedTuple):
 
 
 class Traded(NamedTuple):
-    """A trade: `is_buy` tells that the taker bought; `share` of the level's size is taken, which
-    `size` then says."""
+    """A trade: `is_buy` tells that the taker bought. What exceeds the level that it hits was hidden
+    there, and changes no level."""
 
     price: int
     size: int
     is_buy: bool
     trade_id: int
-    share: float
 
 
 class BookEvent(NamedTuple):
@@ -52,8 +53,8 @@ class BookEvent(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a second has to do: from `old` to `new` in batches of `batch_ns`, with `trades` in sizes
-    of `size_unit`, the last of them at the end of the second where `ends_with_trade`."""
+    """What a second has to do: from `old` to `new` in batches of `batch_ns`, with `trades`, the
+    last of them at the end of the second where `ends_with_trade`."""
 
     name: str
     key: int
@@ -61,27 +62,23 @@ class Plan(NamedTuple):
     old: Book
     new: Book
     batch_ns: int
-    size_unit: int
     trades: tuple[Traded, ...]
     ends_with_trade: bool
 
 
 def changes_of(plan: Plan) -> list[BookEvent]:
     """Return the events of a plan in order; the last one leaves the book at `plan.new`."""
-    new = plan.new
     last = plan.trades[-1] if plan.ends_with_trade else None
-    extra = 0
-    if last is not None:
-        new, extra = _with_room(new, last, plan.size_unit)
-    early = plan.trades[:-1] if last is not None else plan.trades
+    new = plan.new if last is None else _with_room(plan.new, last)
+    early = plan.trades if last is None else plan.trades[:-1]
     work = (dict(plan.old[0]), dict(plan.old[1]))
     state = _State(plan, work)
     for i, trade in enumerate(early):
-        state.trade(_FIRST_TRADE_S + i * _TRADE_STEP_S, trade, _taken(work, trade, plan.size_unit))
+        state.trade(FIRST_TRADE_NS + i * _TRADE_STEP_NS, trade)
     for offset_ns, batch in _batches(plan, work, new):
         state.change(offset_ns, batch)
     if last is not None:
-        state.trade(_LAST_TRADE_S, last, extra or plan.size_unit)
+        state.trade(_LAST_TRADE_NS, last)
     return state.events
 
 
@@ -105,15 +102,15 @@ class _State:
         if changes:
             self._emit(offset_ns, tuple(changes), None)
 
-    def trade(self, offset_s: float, trade: Traded, size: int) -> None:
-        """Take `size` from the level that a trade hits, where it rests."""
+    def trade(self, offset_ns: int, trade: Traded) -> None:
+        """Take a trade's size from the level that it hits, where so much rests."""
         side = 1 if trade.is_buy else 0
-        rests = self._work[side].get(trade.price, 0)
+        rests, size = self._work[side].get(trade.price, 0), trade.size
         changes: tuple[Change, ...] = ()
         if rests > size:
             self._work[side][trade.price] = rests - size
             changes = (Change(side, trade.price, rests - size, -size),)
-        self._emit(round(offset_s * NS_PER_S), changes, trade._replace(size=size))
+        self._emit(offset_ns, changes, trade)
 
     def _emit(self, offset_ns: int, changes: tuple[Change, ...], trade: Traded | None) -> None:
         # Most changes are behind the best five; sorting hundreds of levels for them is the cost.
@@ -147,34 +144,27 @@ def _batches(plan: Plan, work: Book, new: Book) -> list[tuple[int, list[tuple[in
     placed: dict[int, list[tuple[int, int, int]]] = {}
     for side in (0, 1):
         old, then = work[side], new[side]
-        if plan.old[side] is plan.new[side] and old == then:
+        prices = sorted({p for p, _ in old.items() ^ then.items()})
+        if not prices:
             continue
-        prices = {p for p, _ in old.items() ^ then.items()}
-        for price in sorted(prices):
+        drawn = units(words(word(plan.key, plan.second, side), np.array(prices)))
+        for price, part in zip(prices, drawn.tolist(), strict=True):
             size = then.get(price, 0)
-            range_s = _LEAVE if not size else _COME if price not in old else _ANY
-            low, high = range_s
-            offset_s = low + (high - low) * unit(plan.key, plan.second, side, price)
-            offset_ns = int(offset_s * NS_PER_S) // plan.batch_ns * plan.batch_ns
-            placed.setdefault(max(offset_ns, 5 * NS_PER_MS), []).append((side, price, size))
+            low, high = _LEAVE if not size else _COME if price not in old else _ANY
+            offset_ns = int((low + (high - low) * part) * NS_PER_S)
+            offset_ns -= offset_ns % plan.batch_ns
+            placed.setdefault(offset_ns, []).append((side, price, size))
     return sorted(placed.items())
 
 
-def _with_room(new: Book, last: Traded, size_unit: int) -> tuple[Book, int]:
+def _with_room(new: Book, last: Traded) -> Book:
     """Return `new` with what the last trade will take on top of the level it hits."""
     side = 1 if last.is_buy else 0
     rests = new[side].get(last.price, 0)
-    size = int(rests * last.share) // size_unit * size_unit
-    if size <= 0:
-        return new, 0
-    grown = {**new[side], last.price: rests + size}
-    return ((new[0], grown) if side else (grown, new[1])), size
-
-
-def _taken(book: Book, trade: Traded, size_unit: int) -> int:
-    """Return how much a trade takes: a share of the level, one unit at least."""
-    rests = book[1 if trade.is_buy else 0].get(trade.price, 0)
-    return max(int(rests * trade.share) // size_unit * size_unit, size_unit)
+    if not rests:
+        return new
+    grown = {**new[side], last.price: rests + last.size}
+    return (new[0], grown) if side else (grown, new[1])
 
 
 def _set(side: Side, price: int, size: int) -> None:

@@ -11,6 +11,7 @@ second, so that a book that moves is never crossed unless the fault of that name
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from math import exp
 from typing import NamedTuple
 
 from services.simulator.books import Book, spot_book
@@ -19,7 +20,7 @@ from services.simulator.life import KINDS, Kind, Market, WasOn, markets_at
 from services.simulator.naming import DAY_S, HOUR_S, NS_PER_MS, NS_PER_S, place_of_stamp
 from services.simulator.path import UNDERLYINGS
 from services.simulator.prices import Prices
-from services.simulator.quoting import Quotes, quotes_of
+from services.simulator.quoting import Quotes, quoted_s, quotes_of
 from services.simulator.stepping import BookEvent, Plan, Traded, changes_of
 
 HISTORY_DAYS = 4
@@ -31,11 +32,15 @@ SPOT_TRADES = 3
 SPOT_BATCH_NS = 50 * NS_PER_MS
 CONTRACT_BATCH_NS = {"kalshi": NS_PER_MS, "polymarket": 10 * NS_PER_MS}
 TRADE_CHANCE = {"15M": 0.6, "D": 0.1, "polymarket": 0.4}
-QUIET_TRADES = 0.05
-"""Share of those before a window begins."""
+"""Of a trade in a second."""
+
+TRADE_MEDIAN_E2 = 1_500
+"""Hundredths of a contract."""
 
 PRINT_DELAY_NS = 60 * NS_PER_MS
-KNOWN_MAX = 20_000
+OLD_QUOTES_MAX = 32
+"""Markets of the past whose quotes are kept: back-fill asks for one after the other."""
+
 AGENDA_BACK_S = 3_600 + 300
 """How far back a market may have opened that still has something to come."""
 
@@ -53,7 +58,8 @@ class PrintEvent(NamedTuple):
 
 
 class LifeEvent(NamedTuple):
-    """A turn in the life of a market: created, opened, struck, fine, closed, determined, settled."""
+    """A turn in the life of a market: created, quoted, opened, struck, fine (its tick), closed,
+    determined or settled."""
 
     ns: int
     what: str
@@ -76,6 +82,7 @@ class World:
         self.names = self.prices.names
         self._spot_keys = [key_of(seed, name) for name in self.names]
         self._quotes: dict[str, Quotes] = {}
+        self._old_quotes: dict[str, Quotes] = {}
         self._standing: dict[str, tuple[int, Book]] = {}
         self._live: dict[str, Market] = {}
         self._agenda: list[tuple[int, int, str, Market]] = []
@@ -121,13 +128,26 @@ class World:
         late_ns = int(PRINT_DELAY_NS * (0.5 + unit(self.seed, row, second, 0x91)))
         return PrintEvent(second * NS_PER_S + late_ns, row, second, value_e4)
 
+    def tie(self, row: int, close_s: int, length_s: int) -> None:
+        """Make windows of a length that close at `close_s` settle exactly at their strike; none of
+        their last sixty prints may have been drawn."""
+        self.prices.tie(row, close_s, length_s)
+        for name, market in self._live.items():
+            if market.kind.row == row and market.close_s >= close_s:
+                self._quotes.pop(name, None)
+        self._old_quotes.clear()
+
     def quotes(self, market: Market) -> Quotes:
         """Return the quotes of a market, kept while it lives."""
-        found = self._quotes.get(market.name)
+        found = self._quotes.get(market.name) or self._old_quotes.get(market.name)
         if found is None:
             found = quotes_of(market, self.prices)
             if market.name in self._live:
                 self._quotes[market.name] = found
+            else:
+                self._old_quotes[market.name] = found
+                while len(self._old_quotes) > OLD_QUOTES_MAX:
+                    self._old_quotes.pop(next(iter(self._old_quotes)))
         return found
 
     def spot_book(self, row: int, second: int) -> Book:
@@ -187,11 +207,23 @@ class World:
             return next((market for market in listed if market.name == name), None)
         return None
 
-    def trades(self, market: Market, second: int) -> list[BookEvent]:
-        """Return the trades of a second of a market's life."""
+    def trade(self, market: Market, second: int) -> Traded | None:
+        """Return the trade of a second of a market's life, which comes at its very beginning."""
+        is_kalshi = market.kind.venue == "kalshi"
+        # A Kalshi book is empty when trading begins.
+        if second < market.open_s + is_kalshi or second >= market.close_s:
+            return None
+        key = market.key
+        kind = "polymarket" if not is_kalshi else "D" if market.kind.is_ladder else "15M"
+        if unit(key, second, 0x88) >= TRADE_CHANCE[kind]:
+            return None
+        is_buy = bool(word(key, second, 0x87) & 1)
         quotes = self.quotes(market)
-        plan = self._contract_plan(quotes, second, frozenset(), old=quotes.book(second))
-        return [event for event in changes_of(plan) if event.trade is not None]
+        price_e4 = quotes.touch(second)[is_buy]
+        if price_e4 is None:
+            return None
+        hundredths = 1 + int(TRADE_MEDIAN_E2 * exp(2.5 * (unit(key, second, 0x89) - 0.5) * 2))
+        return Traded(price_e4, hundredths * 10_000, is_buy, word(key, second, 0x8A))
 
     def _list_new(self, kind: Kind, until_s: int) -> None:
         """Put on the agenda what is listed before `until_s`."""
@@ -200,7 +232,7 @@ class World:
             self._next_open[kind.number] += kind.length_s
             for market in markets_at(kind, open_s, self.prices, self.seed):
                 self._put(market.created_ns, "created", market)
-                first_s = quotes_first_s(market)
+                first_s = quoted_s(market)
                 self._put(first_s * NS_PER_S, "quoted", market)
                 self._put(market.open_ns, "opened", market)
                 self._put(market.close_ns, "closed", market)
@@ -243,13 +275,19 @@ class World:
         trades = []
         for i in range(SPOT_TRADES - 1):
             is_buy = bool(word(key, second, 0x83, i) & 1)
-            share = 0.05 + 0.2 * unit(key, second, 0x84, i)
-            trades.append(Traded(ask_e4 if is_buy else bid_e4, 0, is_buy, first_id + i, share))
+            size = self._spot_size(row, second, i)
+            trades.append(Traded(ask_e4 if is_buy else bid_e4, size, is_buy, first_id + i))
         is_buy = self._spot_touch(row, second + 1)[1] == last_e4
-        share = 0.05 + 0.3 * unit(key, second, 0x85)
-        trades.append(Traded(last_e4, 0, is_buy, first_id + SPOT_TRADES - 1, share))
-        plan = Plan(name, key, second, old, new, SPOT_BATCH_NS, 1, tuple(trades), True)
-        return changes_of(plan)
+        size = self._spot_size(row, second, SPOT_TRADES)
+        trades.append(Traded(last_e4, size, is_buy, first_id + SPOT_TRADES - 1))
+        return changes_of(
+            Plan(name, key, second, old, new, SPOT_BATCH_NS, tuple(trades), ends_with_trade=True)
+        )
+
+    def _spot_size(self, row: int, second: int, place: int) -> int:
+        """Draw the size of a spot trade in 1e-8 coins: some cents' worth to some thousand USD."""
+        usd = exp(1.0 + 7.0 * unit(self._spot_keys[row], second, 0x84, place))
+        return round(usd / UNDERLYINGS[row].level_usd * 1e8)
 
     def _contract_step(
         self, market: Market, second: int, faults: frozenset[str]
@@ -270,32 +308,17 @@ class World:
         self, quotes: Quotes, second: int, faults: frozenset[str], *, old: Book
     ) -> Plan:
         market = quotes.market
-        key, venue = market.key, market.kind.venue
-        new = _faulted(quotes.book(second + 1), faults, old, word(key, 0x86))
-        kind = "polymarket" if venue == "polymarket" else "D" if market.kind.is_ladder else "15M"
-        rate = TRADE_CHANCE[kind] * (QUIET_TRADES if second < market.open_s else 1.0)
-        trades: tuple[Traded, ...] = ()
-        is_buy = bool(word(key, second, 0x87) & 1)
-        side = old[1] if is_buy else old[0]
-        if unit(key, second, 0x88) < rate and side and not faults:
-            price_e4 = min(side) if is_buy else max(side)
-            share = 0.02 + 0.6 * unit(key, second, 0x89)
-            trades = (Traded(price_e4, 0, is_buy, word(key, second, 0x8A), share),)
-        batch_ns = CONTRACT_BATCH_NS[venue]
-        unit_size = quotes.grid(second).size_unit
-        return Plan(market.name, key, second, old, new, batch_ns, unit_size, trades, False)
+        new = _faulted(quotes.book(second + 1), faults, old, word(market.key, 0x86))
+        found = None if faults else self.trade(market, second)
+        trades = () if found is None else (found,)
+        batch_ns = CONTRACT_BATCH_NS[market.kind.venue]
+        return Plan(
+            market.name, market.key, second, old, new, batch_ns, trades, ends_with_trade=False
+        )
 
     def _stood(self, name: str, second: int) -> Book | None:
         at, book = self._standing.get(name, (0, None))
         return book if at == second else None
-
-
-def quotes_first_s(market: Market) -> int:
-    """Return the first second at which a market has a book."""
-    from services.simulator.quoting import AHEAD_WINDOWS
-
-    ahead = AHEAD_WINDOWS * market.kind.length_s if market.kind.venue == "polymarket" else 0
-    return market.open_s - ahead
 
 
 def _faulted(book: Book, faults: frozenset[str], old: Book, drawn: int) -> Book:

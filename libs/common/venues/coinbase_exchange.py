@@ -16,6 +16,7 @@ import msgspec
 from libs.common.venues.coinbase_wire import (
     UNREADABLE,
     Request,
+    fault_of,
     moment_ns,
     product_of,
     quote_usd,
@@ -247,10 +248,9 @@ def _refused(text: str) -> list[Message]:
     """Return why a text is not one of those that are read here."""
     try:
         kind = msgspec.json.decode(text, type=_Kind).type
-    except msgspec.ValidationError:
-        return [reject("wrong_shape", text)]
     except UNREADABLE:
-        return [reject("malformed", text)]
+        # Without numbers no gap will tell later that this was a book.
+        return rejected_book(fault_of(text), text, None)
     if kind in BOOK_TYPES:
         return rejected_book("wrong_shape", text, product_of(text))
     if kind in KNOWN_UNUSED:

@@ -17,6 +17,7 @@ import msgspec
 from libs.common.venues.coinbase_wire import (
     UNREADABLE,
     TradeRow,
+    fault_of,
     moment_ns,
     quote_usd,
     read_trade,
@@ -139,12 +140,12 @@ def read_answer(get: Get, *, status: int, text: str) -> Answer:
         return _READERS.get(get.purpose, _unasked)(get, text)
     except WireError as error:
         return _faulty("unexpected", str(error))
-    except msgspec.ValidationError as error:
+    except UNREADABLE as error:
+        if fault_of(text) == "malformed":
+            return _faulty("not_json", text)
         # An error is told with 200 too, as a message in place of what was asked.
         said = value_of(text, _Said)
         return _faulty("unavailable" if said and bytes(said.message) else "unexpected", str(error))
-    except UNREADABLE:
-        return _faulty("not_json", text)
 
 
 def _fault_of(status: int) -> Fault | None:

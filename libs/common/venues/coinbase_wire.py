@@ -101,10 +101,17 @@ def snapshot(
 ) -> BookSnapshot:
     """Return a whole book; a size of 0 is no level, and one price with two sizes is no book."""
     for side in (bids, asks):
-        if len(dict(side)) != len(side):
+        sizes = dict(side)
+        if len(sizes) != len(side):
             raise WireError("wrong_shape", f"{product}: one price twice in a whole book")
-    bids, asks = ([level for level in side if level[1]] for side in (bids, asks))
+        if 0.0 in sizes.values():
+            side[:] = [level for level in side if level[1]]
     return BookSnapshot(product, bids, asks, about_ns)
+
+
+def fault_of(text: str) -> RejectReason:
+    """Return what is wrong with a text that was refused: no JSON, or JSON of another shape."""
+    return "malformed" if value_of(text, msgspec.Raw) is None else "wrong_shape"
 
 
 def rejected_book(reason: RejectReason, detail: str, product: str | None) -> list[Message]:

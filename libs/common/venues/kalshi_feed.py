@@ -133,9 +133,11 @@ class KalshiIndexFeed:
         if sids:
             updates = [_update_index(sid, instruments, "subscribe_indices") for sid in sids]
             return _commands("update_subscription", updates, request_id)
-        index = {"channels": ("cfbenchmarks_value",), "index_ids": _indices(instruments)}
-        life = {"channels": ("market_lifecycle_v2",)}
-        return _commands("subscribe", [index, life], request_id)
+        params: list[dict[str, Any]] = [{"channels": ("market_lifecycle_v2",)}]
+        indices = _indices(instruments)
+        if indices:
+            params.insert(0, {"channels": ("cfbenchmarks_value",), "index_ids": indices})
+        return _commands("subscribe", params, request_id)
 
     def unsubscribe(
         self, instruments: Sequence[str], *, request_id: int, standing: Sequence[Acknowledged]

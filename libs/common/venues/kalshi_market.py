@@ -130,7 +130,9 @@ def fee_schedule(fee_type: str | None, multiplier: float | None) -> FeeSchedule:
     """
     if fee_type is None or multiplier is None or not fee_type.startswith("quadratic"):
         return UNKNOWN_FEE
-    if not 0.0 <= multiplier <= _MULTIPLIER_MAX or not fee_type.isidentifier():
+    if not 0.0 <= multiplier <= _MULTIPLIER_MAX or not (
+        fee_type.isascii() and fee_type.isidentifier()
+    ):
         raise WireError("out_of_range", f"{fee_type} x {multiplier}")
     if fee_type == "quadratic" and multiplier == 1.0:
         return KALSHI_FEE

@@ -108,9 +108,9 @@ _TEXTS = msgspec.json.Decoder(list[str])
 
 
 def read_markets(text: str) -> list[Message]:
-    """Read an array of markets or events; raise `ValueError` if it is no array at all.
+    """Read an array of markets or events; a market that is not understood is a rejection.
 
-    A market that cannot be understood is a rejection, and the others are told.
+    Raises `ValueError` if the text is no array, `RecursionError` if it is nested without end.
     """
     found: list[Message] = []
     for raw in _ANSWER.decode(text):
@@ -172,7 +172,7 @@ def _facts(market: _Market, event: _Event) -> list[Message]:
         tick_ranges=_or_fault(_ticks, market, faults),
         fingerprint=_fingerprint(market, fee),
         status=_status(market, prices, has_books=instruments is not None),
-        result=_result(prices) if market.closed else None,
+        result=_result(prices),
         settlement_usd=final_usd if market.closed else None,
     )
     return [facts, *faults]
@@ -260,8 +260,8 @@ def _fee(market: _Market) -> FeeSchedule | None:
     schedule = market.fee_schedule
     if market.fees_enabled is None or schedule is None:
         return None
-    if not 0.0 <= schedule.rate <= 1.0 or not 1 <= schedule.exponent <= FEE_EXPONENT_MAX:
-        raise WireError("out_of_range", f"rate {schedule.rate} exponent {schedule.exponent}")
+    if not 1 <= schedule.exponent <= FEE_EXPONENT_MAX:
+        raise WireError("out_of_range", f"exponent {schedule.exponent}")
     kind = name((market.fee_type or "fees").replace("_fees", ""))
     return FeeSchedule(
         name=f"polymarket_{kind}",
@@ -273,11 +273,7 @@ def _fee(market: _Market) -> FeeSchedule | None:
 
 def _ticks(market: _Market) -> tuple[TickRange, ...] | None:
     step = market.order_price_min_tick_size
-    if step is None:
-        return None
-    if not 0.0 < step < 1.0:
-        raise WireError("out_of_range", str(step))
-    return tick_ranges(number_e4(step))
+    return None if step is None else tick_ranges(number_e4(step))
 
 
 def _comparator(market: _Market) -> Comparator | None:
@@ -302,5 +298,6 @@ def _fingerprint(market: _Market, fee: FeeSchedule | None) -> str:
     text = _DATE.sub("#", (market.description or "").lower())
     config = market.crypto_market_config
     twap = config and (config.twap_enabled, config.twap_lookback_seconds)
-    parts = (" ".join(text.split()), market.resolution_source, twap, fee)
+    cost = fee and (fee.name, fee.rate_e4, fee.exponent, fee.round_e6)
+    parts = (" ".join(text.split()), market.resolution_source, twap, cost)
     return blake2b(repr(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()

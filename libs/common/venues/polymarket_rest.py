@@ -179,8 +179,6 @@ def _candles(get: Get, told: _History) -> list[Message]:
     found: list[Message] = []
     for point in told.history:
         try:
-            if not 0.0 <= point.p <= 1.0:
-                raise WireError("out_of_range", str(point.p))
             end_ns, close = seconds_ns(point.t), number_e4(point.p)
             if end_ns < MINUTE_NS:
                 raise WireError("bad_time", str(point.t))

@@ -128,11 +128,13 @@ def tick_ranges(step_e4: int) -> tuple[TickRange, ...]:
 
 
 def number_e4(value: float) -> int:
-    """Return a JSON number in 1e-4, exactly; `float` because that is how the venue tells it.
+    """Return a JSON number from 0 to 1 in 1e-4, exactly: a tick, a rate, a probability.
 
     >>> number_e4(0.07), number_e4(0.595)
     (700, 5950)
     """
+    if not 0.0 <= value <= 1.0:
+        raise WireError("out_of_range", str(value))
     rounded = round(value * 10_000)
     if abs(value * 10_000 - rounded) > _GRID_TOLERANCE:
         raise WireError("bad_number", str(value))

@@ -1,4 +1,4 @@
-"""Kalshi's frames for its tests: real recorded ones, where they are, and short ones made by hand."""
+"""Kalshi's texts for its tests: recorded ones, where they are, and short ones made by hand."""
 
 import json
 import os
@@ -9,6 +9,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
+
+from libs.common.venues.messages import (
+    BookChange,
+    BookSnapshot,
+    IndexValue,
+    MarketFacts,
+    Message,
+    Reject,
+    TopOfBook,
+    Trade,
+)
 
 RECORDINGS = Path(
     os.environ.get("HAWK_RECORDINGS") or Path(__file__).parents[3].parent / "shared/data/recordings"
@@ -165,8 +176,8 @@ def range_frames() -> list[str]:
 
 EXTREMES: list[Any] = [
     None, True, False, 0, -1, 1.5, 2**63, 10**400, 1e308, "", "0", "1", "-1", "NaN", "Infinity",
-    "1e999", "0.00001", "9" * 200, "\u0660", "\x00", "\x1b[2J", "../../etc", "x" * 300, [], {}, [[]],
-    ["x"], [["0.5", "1"]], [["0.5000", "1"], ["0.5", "2"]],
+    "1e999", "0.00001", "9" * 200, "\u0660", "\x00", "\x1b[2J", "../../etc", "x" * 300, [], {},
+    [[]], ["x"], [["0.5", "1"]], [["0.5000", "1"], ["0.5", "2"]],
 ]  # fmt: skip
 """Values that a field is not meant to hold, or only in part."""
 
@@ -205,3 +216,30 @@ def mutated(draw: st.DrawFn, originals: list[Any]) -> str:
     if action == "twice":
         text = f"{text[:-1]}, {json.dumps(key)}: {json.dumps(value)}}}"
     return text
+
+
+def assert_sound(messages: list[Message]) -> None:
+    """Check every message against what the vocabulary promises."""
+    for message in messages:
+        named = getattr(message, "instrument", None) or getattr(message, "market", None)
+        assert named is None or (named.isprintable() and 0 < len(named) <= 200)
+        if isinstance(message, BookSnapshot):
+            for side in (message.bids, message.asks):
+                assert all(0 < price < 10_000 and size > 0 for price, size in side)
+                assert len(dict(side)) == len(side)
+        elif isinstance(message, BookChange):
+            assert all(0 < price < 10_000 for _, price, _ in message.changes)
+        elif isinstance(message, TopOfBook):
+            known = [p for p in (message.bid, message.ask, message.last) if p is not None]
+            assert all(0 < price <= 10_000 for price in known)
+        elif isinstance(message, Trade):
+            assert 0 < message.price < 10_000
+            assert message.size > 0
+        elif isinstance(message, IndexValue):
+            assert 0 < message.value_usd <= 1e9
+            assert 0 <= message.window_s <= 60
+        elif isinstance(message, MarketFacts):
+            assert message.strike_usd is None or 0 < message.strike_usd <= 1e9
+        elif isinstance(message, Reject):
+            assert message.detail.isprintable()
+            assert len(message.detail) <= 200

@@ -125,10 +125,13 @@ def test_a_fee_without_a_known_formula_takes_the_whole_pay_out(
     assert fee_schedule(fee_type, times) is UNKNOWN_FEE
 
 
-@pytest.mark.parametrize("times", [-1.0, 101.0])
-def test_a_multiplier_out_of_range_is_refused(times: float) -> None:
+@pytest.mark.parametrize(
+    ("fee_type", "times"),
+    [("quadratic", -1.0), ("quadratic", 101.0), ("quadratic\n", 1.0), ("quadratic\u00e9", 1.0)],
+)
+def test_a_fee_that_cannot_be_is_refused(fee_type: str, times: float) -> None:
     with pytest.raises(WireError):
-        fee_schedule("quadratic", times)
+        fee_schedule(fee_type, times)
 
 
 def test_the_rules_of_both_kinds_of_series_are_known() -> None:

@@ -150,6 +150,11 @@ def test_start_of_the_event_stands_in_for_the_markets() -> None:
     assert one(bare).open_ns is None
 
 
+def test_start_of_the_event_is_not_that_of_a_market_of_no_series() -> None:
+    other = {k: v for k, v in CLOSED.items() if k != "eventStartTime"} | {"slug": "nvda-240"}
+    assert one(EVENT | {"markets": [other]}).open_ns is None
+
+
 @pytest.mark.parametrize(
     ("change", "status", "result"),
     [
@@ -161,6 +166,7 @@ def test_start_of_the_event_stands_in_for_the_markets() -> None:
         ({"acceptingOrders": True}, "settled", "yes"),
         ({"outcomePrices": '["0", "0"]'}, "closed", None),
         ({"outcomePrices": '["1", "1"]'}, "closed", None),
+        ({"outcomePrices": '["0.4", "1"]'}, "closed", None),
         ({"outcomePrices": '["0.0005", "0.9995"]'}, "closed", None),
         ({"outcomePrices": None}, "closed", None),
         ({"outcomePrices": '["0.5", "0.5"]'}, "void", None),
@@ -207,6 +213,13 @@ def test_rule_is_known_only_where_source_and_configuration_agree(
     assert one(MARKET | {"resolutionSource": source, "cryptoMarketConfig": config}).rule == rule
 
 
+def test_rule_names_the_stream_of_the_series_own_underlying() -> None:
+    ether = MARKET | {"slug": SLUG.replace("btc", "eth"), "cryptoMarketConfig": None}
+    source = "https://data.chain.link/streams/eth-usd"
+    assert one(ether | {"resolutionSource": source}).rule == "chainlink_point"
+    assert one(ether).rule == "unknown"
+
+
 @pytest.mark.parametrize("description", [None, "", "Up if the price is greater than at the start."])
 def test_market_whose_text_does_not_call_a_tie_has_no_known_rule(description: str | None) -> None:
     facts = one(MARKET | {"description": description})
@@ -250,7 +263,7 @@ def test_fee_that_cannot_be_is_rejected_and_unknown(schedule: dict[str, Any]) ->
     assert isinstance(bad, Reject)
 
 
-@pytest.mark.parametrize("step", [0, -0.01, 1, 0.02, 0.0123456, 1e300])
+@pytest.mark.parametrize("step", [0, -0.01, 1, 0.02, 0.0123456, 1e308])
 def test_tick_that_cannot_be_is_rejected_and_unknown(step: float) -> None:
     facts, bad = read_markets(text([MARKET | {"orderPriceMinTickSize": step}]))
     assert isinstance(facts, MarketFacts)
@@ -278,6 +291,7 @@ def test_tick_that_cannot_be_is_rejected_and_unknown(step: float) -> None:
         ({"clobTokenIds": f'["{UP}", "{UP}"]'}, "bad_name"),
         ({"clobTokenIds": f'["{UP}", ""]'}, "bad_name"),
         ({"clobTokenIds": "[1, 2]"}, "wrong_shape"),
+        ({"clobTokenIds": "", "outcomes": '["Long", "Short"]'}, "unknown_type"),
         ({"closed": "false"}, "wrong_shape"),
         ({"active": None}, "wrong_shape"),
     ],

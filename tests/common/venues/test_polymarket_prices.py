@@ -184,6 +184,8 @@ def test_refused_frame_keeps_its_place_in_the_sequence(change: dict[str, Any], r
             {"op": "subscribed", "channel": "price.crypto.twap", "rid": "7"},
             Acknowledged("price.crypto.twap", request_id=7),
         ),
+        ({"op": "authed", "rid": "9" * 5_000}, Acknowledged("auth")),
+        ({"op": "authed", "rid": "\u0661"}, Acknowledged("auth")),
         ({"op": "pong"}, Heartbeat()),
         (
             {"op": "error", "code": "auth_required", "channel": "price.crypto.twap", "rid": "1"},

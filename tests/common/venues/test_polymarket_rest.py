@@ -243,8 +243,16 @@ def test_life_of_a_market_by_the_clob(
     assert (facts.status, facts.result) == (status, result)
 
 
-@pytest.mark.parametrize("change", [{"condition_id": "0xother"}, {"market_slug": "a b"}])
-def test_market_of_another_name_is_not_told(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"condition_id": "0xother"},
+        {"market_slug": "a b"},
+        {"minimum_tick_size": 1e308},
+        {"tokens": [{"token_id": "1", "outcome": "FaZe"}, {"token_id": "2", "outcome": "illwill"}]},
+    ],
+)
+def test_market_of_another_name_or_kind_is_not_told(change: dict[str, Any]) -> None:
     answer = read(CLOB, CLOB_TOLD | change)
     assert (answer.messages, answer.fault) == ([], "unexpected")
 

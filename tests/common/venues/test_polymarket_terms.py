@@ -128,8 +128,8 @@ def test_tick_that_the_venue_does_not_have_is_refused(step_e4: int) -> None:
         tick_ranges(step_e4)
 
 
-@pytest.mark.parametrize("value", [0.12345, 1e-5, 0.00015])
-def test_number_finer_than_the_grid_is_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [0.12345, 1e-5, 0.00015, -0.1, 1.0001, 1e308])
+def test_number_off_the_grid_is_refused(value: float) -> None:
     with pytest.raises(WireError):
         number_e4(value)
 

@@ -1,0 +1,220 @@
+"""Record the simulated venues while everything goes wrong, and hold the recording to the truth.
+
+`python -m benchmarks.wire_faults --minutes 30` starts the simulator with all its faults cycling and
+a collector alone on it, both accelerated, stops them, and prints coverage, equality and memory. The
+tests run two minutes of it. Both are processes of their own, as in production.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from benchmarks.common import machine
+from benchmarks.wire_truth import Checked, check_truth
+
+SERIES = "KXBTC15M,btc-updown-5m,btc-updown-15m"
+START_S_MAX, STOP_S_MAX = 60.0, 30.0
+SETTLE_S = 60
+"""Stream seconds at the start that are not judged: connections, listings, first books."""
+
+FAULT_EVERY_S = 60.0
+MEMORY_GROWTH_MAX = 1.15
+"""Resident memory at the end over that a third into the run: Python's arenas breathe by some
+percent, a leak of one kB a message would be far beyond."""
+
+COVERAGE_MIN, EQUALITY_MIN = 0.999, 0.9999
+
+_COLLECTOR = """
+import sys
+from pathlib import Path
+from libs.common.context import Context
+from libs.common.memory_bus import MemoryBus
+from libs.common.settings import load_settings
+from libs.common.telemetry import configure_logging
+from libs.common.web import Web
+import signal
+from services.collector.shell import run
+settings = load_settings(None)
+configure_logging("info")
+context = Context("collector", settings.data, settings, MemoryBus(), Web())
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: context.stop.set())
+run(context)
+context.close()
+"""
+
+
+class Run:
+    """A simulator and a collector in a folder."""
+
+    def __init__(self, folder: Path, *, speed: float, seed: int, faults: bool) -> None:
+        """Prepare; nothing runs yet."""
+        self.folder, self._speed, self._seed, self._faults = folder, speed, seed, faults
+        self.root, self.truth = folder / "data", folder / "truth" / "truth.jsonl"
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._write_key()
+        self.simulator: subprocess.Popen[bytes] | None = None
+        self.collector: subprocess.Popen[bytes] | None = None
+
+    def start_simulator(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "services.simulator", "--port", str(self._port)]
+        command += ["--speed", str(self._speed), "--seed", str(self._seed)]
+        command += ["--truth", str(self.folder / "truth"), "--kalshi-key"]
+        command += [str(self.folder / "public.pem")]
+        if self._faults:
+            command += ["--faults", "cycle", "--faults-every", str(FAULT_EVERY_S)]
+        with (self.folder / "simulator.log").open("ab") as log:
+            self.simulator = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline_s = time.monotonic() + START_S_MAX
+        while time.monotonic() < deadline_s:
+            try:
+                urllib.request.urlopen(f"{self.url}/clock", timeout=2).read()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"the simulator did not start: see {self.folder}/simulator.log")
+
+    def start_collector(self, **settings: str) -> None:
+        """Start a collector, also one after another."""
+        environment = {key: v for key, v in os.environ.items() if not key.startswith("HAWK_")}
+        environment |= {
+            "HAWK_DATA": str(self.root),
+            "HAWK_SOURCE": "live",
+            "HAWK_SERIES": SERIES,
+            "HAWK_SIMULATOR_URL": self.url,
+            "HAWK_KALSHI_KEY_ID": "test-key",
+            "HAWK_KALSHI_KEY_FILE": str(self.folder / "private.pem"),
+            **settings,
+        }
+        with (self.folder / "collector.log").open("ab") as log:
+            self.collector = subprocess.Popen(
+                [sys.executable, "-c", _COLLECTOR], env=environment, stdout=log, stderr=log
+            )
+
+    def stop(self) -> int:
+        """Stop both; return the collector's exit code."""
+        code = -1
+        for child in (self.collector, self.simulator):
+            if child is None:
+                continue
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+            try:
+                found = child.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                found = child.wait()
+            code = found if child is self.collector else code
+        return code
+
+    def memory_bytes(self) -> int:
+        """Return the collector's resident memory."""
+        assert self.collector is not None
+        fields = Path(f"/proc/{self.collector.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def checked(self) -> Checked:
+        """Hold the archive against the truth."""
+        series, products = frozenset(SERIES.split(",")), frozenset({"BTC-USD"})
+        return check_truth(
+            self.root, self.truth, series=series, products=products, settle_s=SETTLE_S
+        )
+
+    def _write_key(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (self.folder / "private.pem").write_bytes(private)
+        (self.folder / "private.pem").chmod(0o600)
+        (self.folder / "public.pem").write_bytes(public)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def record(
+    folder: Path, *, seconds: float, speed: float, seed: int, faults: bool
+) -> dict[str, Any]:
+    """Record for so many seconds of wall time; return the figures."""
+    run = Run(folder, speed=speed, seed=seed, faults=faults)
+    memory: list[int] = []
+    try:
+        run.start_simulator()
+        run.start_collector()
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            time.sleep(min(5.0, seconds / 20))
+            assert run.collector is not None
+            if run.collector.poll() is not None:
+                break
+            memory.append(run.memory_bytes())
+    finally:
+        code = run.stop()
+    checked = run.checked()
+    third = max(1, len(memory) // 3)
+    return {
+        "seconds": seconds,
+        "speed": speed,
+        "exit_code": code,
+        "coverage": checked.coverage,
+        "equality": checked.equality,
+        "memory_bytes": memory[-1] if memory else 0,
+        "memory_growth": max(memory[-third:]) / max(memory[: 2 * third][-third:]) if memory else 0,
+        **vars(checked),
+    }
+
+
+def main() -> None:
+    """Run and print; exit 1 where a promise is not kept."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--speed", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-faults", action="store_true")
+    parser.add_argument("--keep", type=Path, help="folder to keep")
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hawk-wire-") as folder:
+        found = record(
+            wanted.keep or Path(folder),
+            seconds=wanted.minutes * 60,
+            speed=wanted.speed,
+            seed=wanted.seed,
+            faults=not wanted.no_faults,
+        )
+    sys.stdout.write(json.dumps({**found, "machine": machine()}, indent=1, default=str) + "\n")
+    kept = (
+        found["coverage"] >= COVERAGE_MIN
+        and found["equality"] >= EQUALITY_MIN
+        and found["unexplained"] == found["duplicates"] == found["exit_code"] == 0
+        and found["memory_growth"] <= MEMORY_GROWTH_MAX
+    )
+    sys.exit(0 if kept else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Hold what a collector recorded against what the simulator says was true.
+
+In goes an archive and the simulator's truth.jsonl, out come counts. A tick of a market is *up* when
+the venue's live feed could be observed; it is *valid* when the archive has a snapshot of it that is
+not flagged stale. A snapshot is *equal* when its five best levels a side stood at the venue at its
+tick or in the LAG_S before: a wire has a latency, and a second of an accelerated world passes in
+milliseconds.
+
+What this does not show: anything about real venues. Simulator and parsers were written apart, from
+the venues' documentation, but both from the same pages.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from libs.common.archive import TIME_MAX_NS, Archive
+from libs.common.events import Event, Flag, Gap, Market, QuoteSnapshot, Resolution, SpotSnapshot
+from services.simulator.truth import book_hash
+
+NS = 1_000_000_000
+
+LAG_S = 2
+"""Two intervals: what is older than that is flagged stale by the collector itself."""
+
+KINDS: dict[type[Event], int] = dict.fromkeys(
+    (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot), 0
+)
+
+
+@dataclass
+class Checked:
+    """Ticks of markets and products between the first and the last tick of the collector."""
+
+    up: int = 0
+    valid: int = 0
+    equal: int = 0
+    differ: int = 0
+    flagged: int = 0
+    rows: int = 0
+    unexplained: int = 0
+    duplicates: int = 0
+    resolutions: int = 0
+    resolutions_wrong: int = 0
+    strikes: int = 0
+    strikes_wrong: int = 0
+    gaps: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    """Up ticks without a valid row, by faults of the last minute and what stood there instead."""
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def coverage(self) -> float:
+        """Share of up ticks with a valid row."""
+        return self.valid / self.up if self.up else 0.0
+
+    @property
+    def equality(self) -> float:
+        """Share of valid rows whose book was the venue's."""
+        return self.equal / max(1, self.equal + self.differ)
+
+
+def check_truth(
+    root: Path, truth: Path, *, series: frozenset[str], products: frozenset[str], settle_s: int
+) -> Checked:
+    """Compare; the first `settle_s` seconds of the recording are left out (it was starting)."""
+    rows, gaps, found = _recorded(root)
+    if not rows:
+        return found
+    start_ns = min(ts for _, ts in rows) + settle_s * NS
+    end_ns = max(ts for _, ts in rows)
+    lives: dict[str, dict[str, Any]] = {}
+    recent: dict[str, list[set[str]]] = {}
+    faults: list[tuple[int, str]] = []
+    for line in _lines(truth):
+        if line["kind"] != "tick":
+            if "market" in line:
+                lives.setdefault(line["market"], {}).update(line)
+            continue
+        ts_ns = line["ts_ns"]
+        if line["faults"]:
+            faults = [f for f in faults if f[0] > ts_ns - 60 * NS]
+            faults += [(ts_ns, f"{v}:{n}") for v, names in line["faults"].items() for n in names]
+        _remember(recent, line["books"], products)
+        if not start_ns <= ts_ns <= end_ns:
+            continue
+        for name in line["books"]:
+            life = lives.get(name)
+            if name in products:
+                venue = "coinbase"
+            elif (
+                life is None
+                or life["series"] not in series
+                or not life["open_ns"] <= ts_ns < life["close_ns"]
+            ):
+                continue
+            else:
+                venue = life["venue"]
+            row = rows.get((name, ts_ns))
+            _judge(found, row, (name, ts_ns), line["up"][venue], recent[name], gaps, faults)
+    _check_facts(root, lives, series, found)
+    return found
+
+
+def _is_open(life: dict[str, Any], ts_ns: int) -> bool:
+    is_open: bool = life["open_ns"] <= ts_ns < life["close_ns"]
+    return is_open
+
+
+def _judge(
+    found: Checked,
+    row: tuple[str, int] | None,
+    key: tuple[str, int],
+    is_up: bool,
+    recent: list[set[str]],
+    gaps: dict[str, list[tuple[int, int, str]]],
+    faults: list[tuple[int, str]],
+) -> None:
+    name, ts_ns = key
+    is_valid = row is not None and not row[1] & Flag.STALE
+    found.up += is_up
+    found.valid += is_up and is_valid
+    if row is None:
+        reason = next((r for a, b, r in gaps.get(name, ()) if a < ts_ns <= b or a == ts_ns), None)
+        found.unexplained += reason is None
+        found.gaps[reason or "unexplained"] += 1
+    else:
+        found.rows += 1
+        found.flagged += not is_valid
+    if is_up and not is_valid:
+        near = sorted({fault for at, fault in faults if at > ts_ns - 20 * NS})
+        what = "stale" if row is not None else reason or "unexplained"
+        found.lost[f"{what} after {','.join(near) or 'nothing'}"] += 1
+    if is_valid and row is not None:
+        if any(row[0] in versions for versions in recent):
+            found.equal += 1
+        else:
+            found.differ += 1
+            if len(found.examples) < 20:
+                found.examples.append(f"{name} at {ts_ns}")
+
+
+def _remember(
+    recent: dict[str, list[set[str]]], books: dict[str, Any], products: frozenset[str]
+) -> None:
+    for name, book in books.items():
+        versions = {version for _, version in book["versions"]}
+        depth = 1 if name in products else 5
+        versions.add(book_hash(book["bids"][:depth], book["asks"][:depth]))
+        recent[name] = [*recent.get(name, [])[-(LAG_S - 1) :], versions]
+    for name in [name for name in recent if name not in books]:
+        del recent[name]
+
+
+def _recorded(
+    root: Path,
+) -> tuple[dict[tuple[str, int], tuple[str, int]], dict[str, list[tuple[int, int, str]]], Checked]:
+    """Return (hash, flags) by (name, tick), gaps by name, and what can be counted alone."""
+    rows: dict[tuple[str, int], tuple[str, int]] = {}
+    gaps: dict[str, list[tuple[int, int, str]]] = {}
+    found = Checked()
+    for event in Archive(root).scan(KINDS, end_ns=TIME_MAX_NS):
+        if isinstance(event, QuoteSnapshot):
+            key = (event.market, event.ts_ns)
+            levels = book_hash(
+                list(zip(event.yes_bids_price_e4, event.yes_bids_size_e2, strict=True)),
+                list(zip(event.yes_asks_price_e4, event.yes_asks_size_e2, strict=True)),
+            )
+        elif isinstance(event, SpotSnapshot) and event.source == "coinbase":
+            key = (event.underlying, event.ts_ns)
+            levels = book_hash(
+                [] if event.bid_usd is None else [(event.bid_usd, event.bid_size)],
+                [] if event.ask_usd is None else [(event.ask_usd, event.ask_size)],
+            )
+        elif isinstance(event, Gap):
+            name = event.market or event.underlying
+            gaps.setdefault(name, []).append((event.start_ns, event.end_ns, event.reason))
+            continue
+        else:
+            continue
+        found.duplicates += key in rows
+        rows[key] = (levels, event.flags)
+    return rows, gaps, found
+
+
+def _check_facts(
+    root: Path, lives: dict[str, dict[str, Any]], series: frozenset[str], found: Checked
+) -> None:
+    """Hold strikes and results against the truth."""
+    kinds: dict[type[Event], int] = {Market: 0, Resolution: 0}
+    strikes: dict[str, float] = {}
+    for event in Archive(root).scan(kinds, end_ns=TIME_MAX_NS):
+        if isinstance(event, Resolution):
+            found.resolutions += 1
+            found.resolutions_wrong += lives.get(event.market, {}).get("result") != event.result
+        elif isinstance(event, Market) and event.strike_usd is not None:
+            strikes[event.market] = event.strike_usd
+    for name, strike in strikes.items():
+        true = lives.get(name, {}).get("strike_usd")
+        found.strikes += 1
+        if true is None or abs(true - strike) > 1e-6 * strike:
+            found.strikes_wrong += 1
+            found.examples.append(f"strike of {name}: {strike}, true {true}")
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open() as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)

@@ -1,0 +1,144 @@
+"""What was true, for whoever checks what was recorded: books, markets, results, faults.
+
+In go the events as they are delivered, out come JSON lines. At every whole second each book's best
+five levels a side stand as they were, and beside them every version they had since the second
+before, as [nanoseconds after that second, hash]: a snapshot taken with some latency is right if its
+hash is that of a version which stood a moment earlier.
+
+Prices are whole 1e-4 USD and sizes whole 1e-2 contracts, cut, in terms of YES (Up); of spot both
+are floats, in USD and coins.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from services.simulator.faults import FAULTS, VENUES, Switch
+from services.simulator.life import settlement_of, strike_of
+from services.simulator.live import Live
+from services.simulator.naming import NS_PER_S
+from services.simulator.path import PRINTS
+from services.simulator.stepping import TOP, BookEvent, Levels
+from services.simulator.world import Event, LifeEvent
+
+Pair = tuple[float, float]
+
+
+def book_hash(bids: Sequence[Pair], asks: Sequence[Pair]) -> str:
+    """Return the hash of the best five (price, size) a side, best first, in the units above.
+
+    >>> book_hash([(4900, 10000)], []) == book_hash([(4900, 10000)], [])
+    True
+    """
+    sides = (",".join(f"{p!r}:{s!r}" for p, s in side[:TOP]) for side in (bids, asks))
+    return blake2b("|".join(sides).encode(), digest_size=8).hexdigest()
+
+
+def contract_levels(levels: Levels) -> list[tuple[int, int]]:
+    """Return levels of a contract in the truth's units."""
+    return [(price, size // 10_000) for price, size in levels]
+
+
+def spot_levels(levels: Levels) -> list[tuple[float, float]]:
+    """Return levels of a spot product in the truth's units."""
+    return [(price / 10_000, size / 10**8) for price, size in levels]
+
+
+class Truth:
+    """Collects what is true between two whole seconds."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._spot = frozenset(live.world.names)
+        self._versions: dict[str, list[tuple[int, str]]] = {}
+        self._last: dict[str, tuple[Levels, Levels]] = {}
+
+    def hear(self, event: Event) -> None:
+        """Note a version of a book."""
+        if not isinstance(event, BookEvent):
+            return
+        tops = event.bids, event.asks
+        if self._last.get(event.name) != tops:
+            self._last[event.name] = tops
+            offset_ns = event.ns % NS_PER_S
+            self._versions.setdefault(event.name, []).append((offset_ns, self._hash(event.name)))
+
+    def tick(self, second: int, active: Mapping[str, frozenset[str]]) -> str:
+        """Return the line of a whole second, and begin the next."""
+        books = {}
+        for name in self._live.books:
+            tops = self._live.tops[name]
+            self._last.setdefault(name, tops)
+            told = spot_levels if name in self._spot else contract_levels
+            books[name] = {
+                "bids": told(tops[0]),
+                "asks": told(tops[1]),
+                "versions": self._versions.get(name, []),
+            }
+        self._last = {name: tops for name, tops in self._last.items() if name in books}
+        # What stands at the tick is the first version of the second that begins.
+        self._versions = {name: [(0, self._hash(name))] for name in books}
+        up = {venue: not _hides(active.get(venue, ()), rest=False) for venue in VENUES}
+        rest = {venue: not _hides(active.get(venue, ()), rest=True) for venue in VENUES}
+        faults = {venue: sorted(names) for venue, names in active.items()}
+        line = {"kind": "tick", "ts_ns": second * NS_PER_S, "up": up, "rest_up": rest}
+        return _line({**line, "faults": faults, "books": books})
+
+    def standing(self, now_ns: int) -> str:
+        """Return the lines of all markets that have a book when the server starts."""
+        live = self._live.world.live_markets()
+        return "".join(self.life(LifeEvent(now_ns, "standing", market)) for market in live)
+
+    def life(self, event: LifeEvent) -> str:
+        """Return the line of a turn in a market's life, with what is known by it."""
+        market, world = event.market, self._live.world
+        line: dict[str, object] = {
+            "kind": event.what,
+            "ts_ns": event.ns,
+            "venue": market.kind.venue,
+            "market": market.name,
+            "series": market.kind.name,
+            "underlying": market.kind.underlying,
+            "open_ns": market.open_ns,
+            "close_ns": market.close_ns,
+            "comparator": market.kind.comparator,
+        }
+        if market.kind.venue == "polymarket":
+            line["tokens"] = market.tokens
+        is_struck = event.ns >= max(market.struck_ns(world.was_on), market.created_ns)
+        if is_struck and not market.is_never_struck(world.was_on):
+            sum_e4, cents = strike_of(market, world.prices)
+            is_kalshi = market.kind.venue == "kalshi"
+            line["strike_usd"] = cents / 100 if is_kalshi else sum_e4 / (PRINTS * 10_000)
+            line["strike_known_ns"] = market.struck_ns(world.was_on)
+        if event.what in ("determined", "settled"):
+            settled = settlement_of(market, world.prices, world.was_on)
+            is_kalshi = market.kind.venue == "kalshi"
+            line["settlement_usd"] = (
+                settled.settled_cents / 100 if is_kalshi else settled.settled_e4 / (PRINTS * 10_000)
+            )
+            line["result"] = "yes" if settled.is_yes else "no"
+        return _line(line)
+
+    def _hash(self, name: str) -> str:
+        """Hash what a recorder keeps: five levels of a contract, the best of spot."""
+        bids, asks = self._last[name]
+        if name in self._spot:
+            return book_hash(spot_levels(bids)[:1], spot_levels(asks)[:1])
+        return book_hash(contract_levels(bids), contract_levels(asks))
+
+
+def switch_line(switch: Switch, *, is_on: bool, ns: int) -> str:
+    """Return the line of a fault that goes on or off."""
+    kind = "fault_on" if is_on else "fault_off"
+    line = {"kind": kind, "ts_ns": ns, "fault": switch.name, "venue": switch.venue}
+    return _line({**line, "off_ns": switch.off_ns})
+
+
+def _hides(names: Sequence[str] | frozenset[str], *, rest: bool) -> bool:
+    return any(FAULTS[name].hides_rest if rest else FAULTS[name].hides for name in names)
+
+
+def _line(value: Mapping[str, object]) -> str:
+    return msgspec.json.encode(value).decode() + "\n"
