@@ -65,17 +65,25 @@ FEED = AdvancedFeed()
 def main() -> None:
     """Print the bars of both recordings."""
     if not Path(PYTHON).exists():
-        sys.stderr.write(f"skipped: no cryptofeed at {PYTHON}; to compare:\n{HOW}\n")
+        skipped(f"no cryptofeed at {PYTHON}; to compare:\n{HOW}")
         return
     recordings = {"synthetic": synthetic()}
     if CAPTURE.exists():
         recordings["capture"] = capture()
     else:
-        sys.stderr.write(f"skipped: no capture; set HAWK_RECORDINGS to a folder beside wire/\n")
+        skipped("no capture of the Exchange feed; set HAWK_RECORDINGS to a folder beside wire/")
     with peer() as (ask, facts):
         bars = [measured(name, texts, ask) for name, texts in recordings.items()]
-    note = f"{facts}, seed {SEED}, {ROUNDS} rounds in turn, each in its own process"
+    versions = ", ".join(f"{name} {number}" for name, number in facts.items())
+    note = f"{versions}, seed {SEED}, {ROUNDS} rounds in turn, each in its own process"
     report([{**one, **facts} for one in bars], note=note)
+
+
+def skipped(why: str) -> None:
+    """Say what is not measured, in the form that was asked for."""
+    sys.stdout.write(
+        json.dumps({"skipped": why}) + "\n" if "--json" in sys.argv else f"skipped: {why}\n"
+    )
 
 
 def measured(name: str, texts: list[str], ask: Any) -> dict[str, Any]:

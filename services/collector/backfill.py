@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from libs.common import durable, sealing
 from libs.common.archive import Archive, date_of
-from libs.common.checks import ArchiveError, UsageError
+from libs.common.checks import UsageError
 from libs.common.events import Market, QuoteSnapshot, SpotSnapshot
 from libs.common.settings import Settings
 from libs.common.stream_time import StreamTime
@@ -32,7 +32,7 @@ from libs.common.telemetry import log
 from libs.common.venues import VENUES
 from libs.common.venues.messages import HistoryCutoff, MarketFacts, Message, Reject
 from libs.common.venues.venue import Get
-from services.collector import history, snapshot_tables
+from services.collector import history, pieces, snapshot_tables
 from services.collector.historian import GaveUp, Historian, Told
 from services.collector.history import DAY_NS, MINUTE_NS
 from services.collector.judgement import judge
@@ -44,6 +44,10 @@ CLOCK_ANSWER_S = 5.0
 
 WITH_BOOKS = ("kalshi",)
 """Venues whose candles tell both sides of the book; see `history` for the others."""
+
+
+LISTED_SHARE = 0.2
+"""Of a day's work, as its progress is told: the list of its markets."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,6 @@ class Filled(msgspec.Struct):
     requests: int = 0
     is_stopped: bool = False
     failures: list[str] = []
-
-
-class Done(msgspec.Struct):
-    """The complete days of one target, each with its number of rows."""
-
-    days: dict[str, int] = {}
 
 
 def backfill(
@@ -156,7 +154,7 @@ class _Filling:
         self._now_ns = historian.now_ns()
         self._cutoff_ns: int | None = None
         self._old: list[MarketFacts] | None = None
-        self._begun = self._part = 0.0
+        self._number, self._pieces = 0, 1
         self.filled = Filled(request.venue, request.series, request.days)
 
     def result(self) -> Filled:
@@ -174,10 +172,10 @@ class _Filling:
             f"{self._spot_venue.name}/{self._underlying}": self._fill_spot,
             f"{self._request.venue}/{self._request.series}": self._fill_markets,
         }
-        done = {target: _read(self._root, target) for target in targets}
-        pieces = [(day_ns, target) for day_ns in days for target in targets]
-        for number, (day_ns, target) in enumerate(pieces):
-            self._begun, self._part = number / len(pieces), 1 / len(pieces)
+        done = {target: pieces.read_done(self._root, target) for target in targets}
+        wanted = [(day_ns, target) for day_ns in days for target in targets]
+        for number, (day_ns, target) in enumerate(wanted):
+            self._number, self._pieces = number, len(wanted)
             self._report(0.0)
             day = date_of(day_ns)
             if day in done[target].days:
@@ -191,12 +189,12 @@ class _Filling:
                     continue
                 if is_complete:
                     done[target].days[day] = rows
-                    _write(self._root, target, done[target])
+                    pieces.write_done(self._root, target, done[target])
         self._report(1.0)
 
     def _report(self, share: float) -> None:
         """Report the share of the piece in work that is done, as one of the whole."""
-        self._on_progress(self._begun + self._part * share)
+        self._on_progress((self._number + share) / self._pieces)
 
     async def _fill_spot(self, day_ns: int) -> tuple[int, bool]:
         """Fill a day of spot; return its rows and whether it is complete."""
@@ -229,7 +227,7 @@ class _Filling:
             self._venue.name,
             markets,
             now_ns=self._now_ns,
-            must_be_struck=not self._venue.strike("", open_ns=0, close_ns=0),
+            must_be_struck=not any(self._strike_elsewhere(market) for market in markets),
         )
         stored = self._add(
             history.tables(markets=rows, quotes=quotes),
@@ -248,7 +246,7 @@ class _Filling:
         # The cutoff goes by settlement, which is behind the close.
         if span_ns[1] + DAY_NS > cutoff_ns:
             gets = self._venue.settled(self._request.series, start_ns=span_ns[0], end_ns=span_ns[1])
-            told, is_whole = await self._ask(gets)
+            told, is_whole = await self._ask(gets, end=LISTED_SHARE)
             if gets and all(one.fault is not None for one in told):
                 raise GaveUp(f"no list of markets: {told[0].fault}")
         old = await self._historical() if span_ns[0] < cutoff_ns else []
@@ -307,6 +305,14 @@ class _Filling:
             self._dropped["market_recorded_already"] += len(found) - len(mine)
         return [market for market in mine if market.status != "void"]
 
+    def _strike_elsewhere(self, market: MarketFacts) -> list[Get]:
+        return self._venue.strike(
+            market.market,
+            open_ns=market.open_ns or 0,
+            close_ns=market.close_ns or 0,
+            rule=market.rule or history.UNKNOWN_RULE,
+        )
+
     async def _quoted(self, markets: Sequence[MarketFacts]) -> tuple[list[history.Row], bool]:
         """Return the quotes of markets' candles, and whether all were told."""
         old = {market.market for market in self._old or ()}
@@ -320,7 +326,7 @@ class _Filling:
                 is_historical=market.market in old,
             )
         ]
-        told, is_whole = await self._ask([get for _, get in asked])
+        told, is_whole = await self._ask([get for _, get in asked], begin=LISTED_SHARE)
         rows: list[history.Row] = []
         for (market, _), one in zip(asked, told, strict=True):
             rows += history.quote_rows(
@@ -328,19 +334,26 @@ class _Filling:
             )
         return rows, is_whole
 
-    async def _ask(self, gets: Sequence[Get]) -> tuple[list[Told], bool]:
-        """Ask all; return what was told, and whether nothing but "missing" was amiss."""
+    async def _ask(
+        self, gets: Sequence[Get], *, begin: float = 0.0, end: float = 1.0
+    ) -> tuple[list[Told], bool]:
+        """Ask all; return what was told, and whether all of it was understood.
+
+        What is missing will be missing next time, so that alone leaves nothing open. With it the
+        piece in work goes from the share `begin` to `end`.
+        """
         heard = 0
 
         def hear() -> None:
             nonlocal heard
             heard += 1
-            self._report(heard / len(gets))
+            self._report(begin + (end - begin) * heard / len(gets))
 
         told = await self._historian.ask_all(gets, heard=hear)
         faults = Counter(one.fault for one in told if one.fault is not None)
         self._dropped.update({str(fault): count for fault, count in faults.items()})
-        return told, not set(faults) - {"missing"}
+        is_read = not any(isinstance(message, Reject) for message in _messages(told))
+        return told, is_read and not set(faults) - {"missing"}
 
     def _add(
         self,
@@ -366,26 +379,3 @@ class _Filling:
 
 def _messages(told: Iterable[Told]) -> list[Message]:
     return [message for one in told for message in one.messages]
-
-
-def _path(root: Path, target: str) -> Path:
-    return root / "backfill" / f"{target}.json"
-
-
-def _read(root: Path, target: str) -> Done:
-    """Return what is complete; nothing is where there is no archive."""
-    path = _path(root, target)
-    if not path.exists() or not (root / "archive").is_dir():
-        return Done()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Done)
-    except (ValueError, OSError) as error:
-        raise ArchiveError(
-            f"{path} is damaged ({error}): remove it, and its days are asked again"
-        ) from error
-
-
-def _write(root: Path, target: str, done: Done) -> None:
-    """Note what is complete; a kill leaves the old note or the new one."""
-    content = msgspec.json.format(msgspec.json.encode(done), indent=1)
-    durable.write_atomic(_path(root, target), content, name="backfill")

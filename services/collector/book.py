@@ -84,14 +84,29 @@ class Book:
             return self.void("too_many_levels")
         return None
 
-    def note_top(self, ts_ns: int) -> None:
-        """Remember the best prices that stood until `ts_ns`, if they have changed by then."""
+    def note_top(self, ts_ns: int, change: BookChange | None = None) -> None:
+        """Remember the best prices that stood until `ts_ns`, if `change` has moved them.
+
+        Without `change` the whole book is new. Levels behind the best are not looked at twice.
+        """
         if len(self.bids) + len(self.asks) > TOPS_LEVELS_MAX:
+            return
+        if change is not None and not self._touches_top(change):
             return
         best = self.best()
         if best != self._top:
             self.tops.append((ts_ns, self._top))
             self._top = best
+
+    def _touches_top(self, change: BookChange) -> bool:
+        bid, ask = self._top
+        for is_bid, price, _ in change.changes:
+            if is_bid:
+                if bid is None or price >= bid:
+                    return True
+            elif ask is None or price <= ask:
+                return True
+        return False
 
     def void(self, reason: str) -> str:
         """Forget the book, and remember why; return the reason."""

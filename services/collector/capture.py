@@ -13,14 +13,29 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from libs.common.archive import HOUR_NS, date_of, hour_of
 from libs.common.checks import ArchiveError
 from libs.common.telemetry import log
+from libs.common.venues.numbers import TIME_NS_MAX
 from libs.common.venues.venue import Get, Venue
-from services.collector.traffic import Answered, Arrival, Closed, Opened, Oversized, Received
+from services.collector.traffic import (
+    Answered,
+    Arrival,
+    Closed,
+    Opened,
+    Oversized,
+    Passed,
+    Received,
+    Refused,
+)
+
+NS = 1_000_000_000
+CLOCK = "clock"
+"""The feed of lines that only say that the collector ran: a silence is then not an absence."""
 
 FLUSH_S = 5
 """Stream seconds of lines in one compressed frame."""
@@ -43,12 +58,14 @@ class CaptureWriter:
         self._hour = self._flushed_ns = -1
         self._path: Path | None = None
         self._is_broken = False
+        self._second = -1
 
     def write(self, arrival: Arrival) -> None:
-        """Keep one arrival; passing time is not kept."""
-        line = _line(arrival)
-        if line is None or self._is_broken:
+        """Keep one arrival; of passing time the first of each second."""
+        if self._is_broken or (isinstance(arrival, Passed) and arrival.ts_ns // NS == self._second):
             return
+        self._second = arrival.ts_ns // NS
+        line = _line(arrival)
         hour = arrival.ts_ns // HOUR_NS
         if hour != self._hour:
             self.flush()
@@ -79,8 +96,13 @@ class CaptureWriter:
             log().error("capture.stopped", path=str(self._path), reason=str(error))
 
 
-def _line(arrival: Arrival) -> dict[str, Any] | None:
-    """Return the fields of a line; None for what is not kept."""
+def _line(arrival: Arrival) -> dict[str, Any]:
+    """Return the fields of a line."""
+    if isinstance(arrival, Passed):
+        return {"recv_ns": arrival.ts_ns, "feed": CLOCK, "conn": 0, "event": "passed"}
+    if isinstance(arrival, Refused):
+        line = {"recv_ns": arrival.ts_ns, "feed": arrival.feed, "conn": 0, "event": "refused"}
+        return line | {"reason": arrival.detail}
     if isinstance(arrival, Answered):
         get = arrival.get
         return {
@@ -93,20 +115,14 @@ def _line(arrival: Arrival) -> dict[str, Any] | None:
             "status": arrival.status,
             "frame": arrival.text,
         }
-    if isinstance(arrival, Opened | Closed | Received | Oversized):
-        line: dict[str, Any] = {
-            "recv_ns": arrival.ts_ns,
-            "feed": arrival.feed,
-            "conn": arrival.connection,
-        }
-        if isinstance(arrival, Received):
-            return line | {"frame": arrival.text}
-        if isinstance(arrival, Opened):
-            return line | {"event": "connected"}
-        if isinstance(arrival, Closed):
-            return line | {"event": "closed", "reason": arrival.reason}
-        return line | {"event": "oversized", "reason": arrival.detail}
-    return None
+    line = {"recv_ns": arrival.ts_ns, "feed": arrival.feed, "conn": arrival.connection}
+    if isinstance(arrival, Received):
+        return line | {"frame": arrival.text}
+    if isinstance(arrival, Opened):
+        return line | {"event": "connected"}
+    if isinstance(arrival, Closed):
+        return line | {"event": "closed", "reason": arrival.reason}
+    return line | {"event": "oversized", "reason": arrival.detail}
 
 
 def read_capture(
@@ -168,29 +184,42 @@ def _arrival(fields: Any, feeds: set[str], venues: Mapping[str, Venue]) -> Arriv
     if not isinstance(fields, dict):
         return "bad_line"
     ts_ns, feed, connection = fields.get("recv_ns"), fields.get("feed"), fields.get("conn", 0)
-    if not isinstance(ts_ns, int) or not isinstance(connection, int) or ts_ns < 0:
+    if not isinstance(ts_ns, int) or isinstance(ts_ns, bool) or not isinstance(connection, int):
+        return "bad_line"
+    if not 0 <= ts_ns < TIME_NS_MAX:
         return "bad_line"
     if not isinstance(feed, str):
         return "bad_line"
-    text, event = fields.get("frame"), fields.get("event")
     if "url" in fields:
-        venue = venues.get(feed.partition(".")[0])
-        if venue is None:
-            return "unknown_feed"
-        get = _get(fields, feed, venue)
-        status = fields.get("status", 200)
-        if get is None or not isinstance(text, str) or type(status) is not int:
-            return "unknown_request"
-        return Answered(ts_ns, get, status, text)
+        return _answered(fields, ts_ns, feed, venues)
+    event, reason = fields.get("event"), str(fields.get("reason", ""))
+    if feed == CLOCK and event == "passed":
+        return Passed(ts_ns)
     if feed not in feeds:
         return "unknown_feed"
-    if event == "connected":
-        return Opened(ts_ns, feed, connection)
-    if event == "closed":
-        return Closed(ts_ns, feed, connection, str(fields.get("reason", "")))
-    if event == "oversized":
-        return Oversized(ts_ns, feed, connection, str(fields.get("reason", "")))
-    return Received(ts_ns, feed, connection, text) if isinstance(text, str) else "bad_line"
+    text = fields.get("frame")
+    if isinstance(text, str):
+        return Received(ts_ns, feed, connection, text)
+    known: dict[object, Arrival] = {
+        "connected": Opened(ts_ns, feed, connection),
+        "closed": Closed(ts_ns, feed, connection, reason),
+        "oversized": Oversized(ts_ns, feed, connection, reason),
+        "refused": Refused(ts_ns, feed, reason),
+    }
+    return known.get(event, "bad_line") if isinstance(event, str) else "bad_line"
+
+
+def _answered(
+    fields: dict[str, Any], ts_ns: int, endpoint: str, venues: Mapping[str, Venue]
+) -> Arrival | str:
+    venue = next((v for v in venues.values() if endpoint in v.endpoints), None)
+    if venue is None:
+        return "unknown_feed"
+    text, status = fields.get("frame"), fields.get("status", 200)
+    get = _get(fields, endpoint, venue)
+    if get is None or not isinstance(text, str) or type(status) is not int:
+        return "unknown_request"
+    return Answered(ts_ns, get, status, text)
 
 
 def _get(fields: dict[str, Any], endpoint: str, venue: Venue) -> Get | None:
@@ -199,6 +228,7 @@ def _get(fields: dict[str, Any], endpoint: str, venue: Venue) -> Get | None:
         return None
     if isinstance(purpose, str) and isinstance(subject, str):
         return Get(venue.name, endpoint, target, purpose, subject)  # type: ignore[arg-type]
-    last = target.partition("?")[0].rpartition("/")[2]
-    guesses = [venue.market(last), venue.book(last)]
+    path = target.partition("?")[0]
+    parts = [unquote(part) for part in path.split("/") if part]
+    guesses = [get for part in parts for get in (venue.market(part), venue.book(part))]
     return next((get for get in guesses if get.target == target), None)

@@ -4,8 +4,9 @@ Runs as the collector, offline, and writes the archive only. The observer is fed
 each file in order; the facts that it makes are numbered and added like those of any import, so
 importing twice, or beside what was recorded live, changes nothing that is there already.
 
-The decision a reader would question: a file is a run of its own. The observer starts with it and
-ends with it; what lies between two files was observed by nobody and is not accounted for.
+The decision a reader would question: all files of one import are one run, in the order of their
+first lines. A collector begins a new file each hour while its connections go on, so the second file
+alone would be texts of connections that nobody saw open; those are counted, not guessed at.
 """
 
 from collections import Counter
@@ -67,47 +68,62 @@ def import_captures(
 
     Raises `ArchiveError` for a file that cannot be read.
     """
-    total, rejected = CaptureImported(), Counter[str]()
+    importing = _Importing(root)
     with durable.writer_lock(root, "collector"):
-        for place, path in enumerate(paths):
+        for place, path in enumerate(sorted(paths, key=_begins_ns)):
 
             def report(share: float, place: int = place) -> None:
                 on_progress((place + share) / len(paths))
 
-            _import_one(path, root, total, rejected, report)
-    total.rejected = dict(sorted(rejected.items()))
-    return total
+            importing.read(path, report)
+        return importing.end()
 
 
-def _import_one(
-    path: Path,
-    root: Path,
-    total: CaptureImported,
-    rejected: Counter[str],
-    report: Callable[[float], None],
-) -> None:
-    observer: Observer | None = None
-    waiting: list[Instant] = []
-    said: set[tuple[str, str]] = set()
-    frames = 0
-    for arrival in read_capture(path, VENUES, on_progress=report):
-        if isinstance(arrival, str):
-            rejected[arrival] += 1
-            continue
-        if observer is None:
-            observer = Observer(plan_of_all(), start_ns=-1, born_ns=arrival.ts_ns)
-        frames += isinstance(arrival, Received | Answered)
-        waiting += observer.handle(arrival).instants
-        if waiting and waiting[0].ts_ns // HOUR_NS != waiting[-1].ts_ns // HOUR_NS:
-            hour = waiting[-1].ts_ns // HOUR_NS
-            done = [instant for instant in waiting if instant.ts_ns // HOUR_NS < hour]
-            waiting = waiting[len(done) :]
-            total.new += _write(root, done, total, said)
-    total.frames += frames
-    total.new += _write(root, waiting, total, said)
-    total.markets += len(said)
-    if observer is not None:
-        _count(observer, total, rejected)
+def _begins_ns(path: Path) -> int:
+    """Return the time of a capture's first line."""
+    found = (a.ts_ns for a in read_capture(path, VENUES) if not isinstance(a, str))
+    return next(found, 0)
+
+
+class _Importing:
+    """One observer, and what it has made of the files so far."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._observer: Observer | None = None
+        self._waiting: list[Instant] = []
+        self._said: set[tuple[str, str]] = set()
+        self._rejected: Counter[str] = Counter()
+        self._total = CaptureImported()
+
+    def read(self, path: Path, report: Callable[[float], None]) -> None:
+        """Feed one file to the observer, and write the hours that are over."""
+        for arrival in read_capture(path, VENUES, on_progress=report):
+            if isinstance(arrival, str):
+                self._rejected[arrival] += 1
+                continue
+            if self._observer is None:
+                self._observer = Observer(plan_of_all(), start_ns=-1, born_ns=arrival.ts_ns)
+            self._total.frames += isinstance(arrival, Received | Answered)
+            if isinstance(arrival, Received) and not self._observer.is_open(arrival):
+                self._rejected["unknown_connection"] += 1
+                continue
+            self._waiting += self._observer.handle(arrival).instants
+            newest_ns = self._waiting[-1].ts_ns if self._waiting else 0
+            if self._waiting and self._waiting[0].ts_ns // HOUR_NS != newest_ns // HOUR_NS:
+                hour = newest_ns // HOUR_NS
+                done = [one for one in self._waiting if one.ts_ns // HOUR_NS < hour]
+                self._waiting = self._waiting[len(done) :]
+                self._total.new += _write(self._root, done, self._total, self._said)
+
+    def end(self) -> CaptureImported:
+        """Write the rest; return all figures."""
+        self._total.new += _write(self._root, self._waiting, self._total, self._said)
+        self._total.markets = len(self._said)
+        if self._observer is not None:
+            _count(self._observer, self._total, self._rejected)
+        self._total.rejected = dict(sorted(self._rejected.items()))
+        return self._total
 
 
 def plan_of_all() -> Plan:

@@ -11,15 +11,25 @@ calls it final: a result that may be disputed is no label. And a strike that dif
 settlement of the window before it is alerted but believed: the venue's own word decides.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from libs.common.events import Event, Market, Resolution, event_id
-from libs.common.venues.messages import MarketFacts
+from libs.common.events import Event, FeeSchedule, Market
+from libs.common.venues.messages import IndexValue, MarketFacts
 from libs.common.venues.venue import Get, Venue
-from services.collector.markets import identified
+from services.collector.life import (
+    APPROXIMATE,
+    UNKNOWN_RULE,
+    Life,
+    differs,
+    fee_fingerprint,
+    is_equal_source,
+    market_event,
+    merged,
+    remembered,
+    resolution_event,
+)
 from services.collector.traffic import Notice
 
 NS = 1_000_000_000
@@ -36,9 +46,9 @@ LINGER_S = 30
 LISTING_S = 60
 """Between two listings of a series; at each open one more."""
 
-MARKETS_MAX = 24
-"""Markets of one venue recorded at once; a ladder of strikes has hundreds, of which the first ones
-that the venue lists are taken."""
+SERIES_MARKETS_MAX = 12
+"""Markets of one series recorded at once. A window has one and the next; a ladder of strikes has
+hundreds, of which those nearest to the spot price are chosen, each for the rest of its life."""
 
 KNOWN_MAX = 2_000
 """Markets remembered; the oldest resolved ones are forgotten first."""
@@ -52,41 +62,19 @@ RESULT_POLL_S = ((120, 2), (3_600, 15), (86_400, 300))
 CHAIN_USD = 0.005
 """A strike and the settlement before it are both rounded to cents; half a cent is a difference."""
 
-UNKNOWN_RULE = "unknown"
+APPROXIMATE_S, SEEN_S_MAX = 60, 3
+"""A market whose venue tells no strike for so long gets the one that we saw in the settlement feed
+within SEEN_S_MAX of the open, marked as approximate."""
 
-
-@dataclass
-class Life:
-    """What is known of one market; `said` is the last `Market` event made of it."""
-
-    facts: MarketFacts
-    said: Market | None = None
-    is_resolved: bool = False
-    quarantine: str | None = None
-    ask_ns: int = 0
-    last_e4: int | None = None
-    notices: set[str] = field(default_factory=set)
-
-    @property
-    def open_ns(self) -> int:
-        """When it opens; far away where that is not known."""
-        return self.facts.open_ns if self.facts.open_ns is not None else 2**62
-
-    @property
-    def close_ns(self) -> int:
-        """When it closes; far away where that is not known."""
-        return self.facts.close_ns if self.facts.close_ns is not None else 2**62
-
-    def is_open(self, now_ns: int) -> bool:
-        """Tell whether its life has begun and not ended."""
-        return self.open_ns <= now_ns < self.close_ns and self.facts.status != "void"
+RULES_SEEN = {("chainlink", 0): "chainlink_point", ("chainlink", 60): "chainlink_twap60"}
+"""Settlement rule that an index, or its average over so many seconds, is the strike of."""
 
 
 class Markets:
     """All markets of the recorded `series` of one venue.
 
-    `rules` are the fingerprints that each series had so far, `accepted` those that a person has
-    accepted since.
+    `rules` are the fingerprints of rule and fee that each series had so far, `accepted` those that
+    a person has accepted since. `unresolved` are markets of an earlier run without a result.
     """
 
     def __init__(
@@ -94,8 +82,9 @@ class Markets:
         venue: Venue,
         series: Sequence[str],
         *,
-        rules: dict[str, str] | None = None,
+        rules: Mapping[str, tuple[str, str]] | None = None,
         accepted: Iterable[str] = (),
+        unresolved: Iterable[Market] = (),
     ) -> None:
         """Start with no market known."""
         self.venue, self.series = venue, tuple(series)
@@ -105,10 +94,21 @@ class Markets:
         self._accepted = frozenset(accepted)
         self._list_ns = dict.fromkeys(self.series, 0)
         self._by_instrument: dict[str, str] = {}
+        self._fees: dict[str, FeeSchedule] = {}
+        self._event_fees: dict[str, FeeSchedule] = {}
+        self._near_usd: dict[str, float] = {}
+        self._at: dict[tuple[str, int], Life] = {}
+        self._chosen: list[Life] = []
+        for market in unresolved:
+            if market.series in self.series:
+                self.lives[market.market] = life = remembered(market)
+                self._chosen.append(life)
 
     def learn(self, facts: MarketFacts, ts_ns: int) -> list[Event]:
         """Take facts that became known at `ts_ns`; return what follows from them by then."""
         name = facts.market
+        if facts.fee is not None and facts.close_ns is None and name not in self.lives:
+            return self._learn_fee(facts, ts_ns)
         if name not in self.lives and facts.instruments:
             name = self._by_instrument.get(facts.instruments[0], name)
         life = self.lives.get(name)
@@ -123,15 +123,94 @@ class Markets:
             self._by_instrument[instrument] = name
         self._judge(life)
         self._check_chain(life)
+        # Of a ladder the nearest rungs are chosen, at a tick, when all of them are known.
+        is_window = life.facts.comparator != ">"
+        if is_window and not life.is_chosen and self._is_near(life, ts_ns):
+            self._take(life, ts_ns)
         return self._said(life, ts_ns)
 
-    def opened(self, now_ns: int) -> list[Event]:
-        """Return the markets that open at or before `now_ns` and were not said yet."""
+    def _learn_fee(self, facts: MarketFacts, ts_ns: int) -> list[Event]:
+        """Take the fee of a series, or of all markets of one event."""
+        is_series = facts.market in self.series
+        if facts.fee is not None:
+            (self._fees if is_series else self._event_fees)[facts.market] = facts.fee
+        if len(self._event_fees) > KNOWN_MAX:
+            del self._event_fees[next(iter(self._event_fees))]
         made: list[Event] = []
+        for name, life in list(self.lives.items()):
+            is_meant = (
+                life.facts.series == facts.market if is_series else _is_of(name, facts.market)
+            )
+            if is_meant:
+                made += self.learn(MarketFacts(name, fee=facts.fee), ts_ns)
+        return made
+
+    def saw_index(self, value: IndexValue) -> None:
+        """Keep the first print at or behind a market's open: its strike, if nobody tells one."""
         for life in self.lives.values():
+            facts = life.facts
+            is_first = life.seen_usd is None and facts.strike_usd is None
+            since_ns = value.about_ns - life.open_ns
+            is_at_open = 0 <= since_ns < SEEN_S_MAX * NS
+            rule = RULES_SEEN.get((value.index, value.window_s))
+            if is_first and is_at_open and rule is not None and rule == facts.rule:
+                life.seen_usd = value.value_usd if facts.underlying == value.underlying else None
+
+    def opened(self, now_ns: int, near_usd: Mapping[str, float]) -> list[Event]:
+        """Choose what to record, and say the markets whose life has begun.
+
+        `near_usd` is the spot price by underlying, where it is known.
+        """
+        self._near_usd = dict(near_usd)
+        self._choose(now_ns)
+        made: list[Event] = []
+        for life in list(self.lives.values()):
             if life.said is None and life.is_open(now_ns):
                 made += self._said(life, now_ns)
+            is_untold = life.facts.strike_usd is None and life.seen_usd is not None
+            if is_untold and life.open_ns + APPROXIMATE_S * NS <= now_ns < life.close_ns:
+                seen = MarketFacts(
+                    life.facts.market, strike_usd=life.seen_usd, strike_trust=APPROXIMATE
+                )
+                made += self.learn(seen, now_ns)
         return made
+
+    def _choose(self, now_ns: int) -> None:
+        """Choose of the markets that are open, or open soon, those nearest to the spot price."""
+        waiting: list[tuple[float, int, str]] = []
+        for name, life in self.lives.items():
+            if life.is_chosen or now_ns >= life.close_ns or not self._is_near(life, now_ns):
+                continue
+            near = self._near_usd.get(life.facts.underlying or "")
+            strike = life.facts.strike_usd
+            away = 0.0 if near is None or strike is None else abs(strike - near)
+            waiting.append((away, life.open_ns, name))
+        for _, _, name in sorted(waiting):
+            self._take(self.lives[name], now_ns)
+
+    def _take(self, life: Life, now_ns: int) -> None:
+        """Choose a market if its series has room for one more."""
+        series = life.facts.series
+        taken = [
+            other
+            for other in self._chosen
+            if other.facts.series == series and self._is_near(other, now_ns)
+        ]
+        if len(taken) < SERIES_MARKETS_MAX:
+            life.is_chosen = True
+            self._chosen.append(life)
+
+    def _is_near(self, life: Life, now_ns: int) -> bool:
+        """Tell whether a market's books should be subscribed now."""
+        begins_ns, ends_ns = life.open_ns - PRELOAD_S * NS, life.close_ns + LINGER_S * NS
+        return begins_ns <= now_ns < ends_ns and life.facts.status != "void"
+
+    def released(self, now_ns: int) -> list[Life]:
+        """Return the markets whose books are over since the last call."""
+        over = [life for life in self._chosen if now_ns >= life.close_ns + LINGER_S * NS]
+        if over:
+            self._chosen = [life for life in self._chosen if life not in over]
+        return over
 
     def market_of(self, instrument: str) -> Life | None:
         """Return the market whose book `instrument` is."""
@@ -143,18 +222,23 @@ class Markets:
             life for life in self.lives.values() if life.said is not None and life.is_open(now_ns)
         ]
         found.sort(key=lambda life: (life.close_ns, life.facts.market))
-        return found[:MARKETS_MAX]
+        return found
 
-    def instruments(self, now_ns: int) -> list[str]:
-        """Return the books to subscribe: of open markets and of those that open soon."""
-        soon = [
+    def lived(self, start_ns: int, end_ns: int) -> list[Life]:
+        """Return the markets of which we spoke that were open at any time in [start, end)."""
+        return [
             life
             for life in self.lives.values()
-            if life.open_ns - PRELOAD_S * NS <= now_ns < life.close_ns + LINGER_S * NS
-            and life.facts.status != "void"
+            if life.said is not None and life.open_ns < end_ns and life.close_ns > start_ns
+        ]
+
+    def instruments(self, now_ns: int) -> list[str]:
+        """Return the books to subscribe: of chosen markets, open or soon to be."""
+        soon = [
+            life for life in self.lives.values() if life.is_chosen and self._is_near(life, now_ns)
         ]
         soon.sort(key=lambda life: (life.open_ns, life.facts.market))
-        return [name for life in soon[:MARKETS_MAX] for name in life.facts.instruments or ()]
+        return [name for life in soon for name in life.facts.instruments or ()]
 
     def due(self, now_ns: int) -> list[Get]:
         """Return the requests that are wanted now; each is asked again only after its wait."""
@@ -164,14 +248,17 @@ class Markets:
                 self._list_ns[series] = self._next_listing_ns(series, now_ns)
                 wanted += self.venue.listing(series, now_ns=now_ns, windows=WINDOWS_AHEAD)
         for life in self.lives.values():
-            wait_s = _wait_s(life, now_ns)
+            wait_s = _wait_s(life, now_ns) if life.is_chosen else None
             if wait_s is None or now_ns < life.ask_ns:
                 continue
             life.ask_ns = now_ns + wait_s * NS
             wanted.append(self.venue.market(life.facts.market))
             if life.facts.strike_usd is None and now_ns < life.close_ns:
                 wanted += self.venue.strike(
-                    life.facts.market, open_ns=life.open_ns, close_ns=life.close_ns
+                    life.facts.market,
+                    open_ns=life.open_ns,
+                    close_ns=life.close_ns,
+                    rule=life.facts.rule or UNKNOWN_RULE,
                 )
         return wanted
 
@@ -195,8 +282,9 @@ class Markets:
             changes["underlying"] = series.underlying
         if facts.open_ns is None and facts.close_ns is not None:
             changes["open_ns"] = facts.close_ns - series.length_s * NS
-        if facts.instruments is None:
-            changes["instruments"] = (facts.market,)
+        if facts.fee is None:
+            event = facts.market.rpartition("-")[0]
+            changes["fee"] = self._event_fees.get(event) or self._fees.get(facts.series or "")
         return msgspec.structs.replace(facts, **changes) if changes else facts
 
     def _note_changes(self, life: Life, new: MarketFacts) -> None:
@@ -204,42 +292,43 @@ class Markets:
         for attribute in ("strike_usd", "close_ns", "comparator", "rule", "fingerprint", "result"):
             before, after = getattr(life.facts, attribute), getattr(new, attribute)
             is_change = before is not None and after is not None and before != after
-            if is_change and not (attribute == "strike_usd" and _is_better(life.facts, new)):
+            if is_change and (attribute != "strike_usd" or is_equal_source(life.facts, new)):
                 self._notice(life, "market_changed", f"{attribute} {before} -> {after}")
 
     def _judge(self, life: Life) -> None:
-        """Quarantine a market whose rule is unknown or not the one of its series."""
+        """Quarantine a market whose rule is unknown, or whose rule or fee is new to its series."""
         facts = life.facts
         if facts.fingerprint is None or facts.series is None:
             return
-        before = self._rules.get(facts.series)
-        is_accepted = facts.fingerprint in self._accepted
-        if facts.rule == UNKNOWN_RULE and not is_accepted:
-            life.quarantine = f"rule {facts.fingerprint} has a text that is not known"
-        elif before is not None and before != facts.fingerprint and not is_accepted:
-            life.quarantine = f"rule or fee changed from {before} to {facts.fingerprint}"
-        else:
-            life.quarantine = None
-            self._rules[facts.series] = facts.fingerprint
+        found = (facts.fingerprint, fee_fingerprint(facts.fee))
+        before = self._rules.get(facts.series, ("", ""))
+        fault = ""
+        if facts.rule == UNKNOWN_RULE and found[0] not in self._accepted:
+            fault = f"rule {found[0]} has a text that is not known"
+        for what, old, new in zip(("rule", "fee"), before, found, strict=True):
+            if old and new and old != new and new not in self._accepted:
+                fault = fault or f"{what} changed from {old} to {new}"
+        life.quarantine = fault or None
+        if not fault:
+            self._rules[facts.series] = (found[0], found[1] or before[1])
             return
-        self._notice(
-            life,
-            "market_quarantined",
-            f"{life.quarantine}; accept it with HAWK_RULES_ACCEPTED={facts.fingerprint}",
-        )
+        unknown = [f for f in found if f and f not in before and f not in self._accepted]
+        accepted = ",".join(unknown or found[:1])
+        self._notice(life, "market_quarantined", f"{fault}; accept: HAWK_RULES_ACCEPTED={accepted}")
 
     def _check_chain(self, life: Life) -> None:
         """Hold the settlement of a window against the strike of the next one."""
         facts = life.facts
         if facts.comparator == ">" or facts.series is None:
             return
-        for other in self.lives.values():
-            if other.facts.series != facts.series or other is life:
-                continue
-            if other.close_ns == life.open_ns:
-                self._compare(other, life)
-            elif other.open_ns == life.close_ns:
-                self._compare(life, other)
+        self._at[facts.series, life.open_ns] = life
+        length_ns = self.venue.series[facts.series].length_s * NS
+        before = self._at.get((facts.series, life.open_ns - length_ns))
+        after = self._at.get((facts.series, life.open_ns + length_ns))
+        if before is not None and before.close_ns == life.open_ns:
+            self._compare(before, life)
+        if after is not None and life.close_ns == after.open_ns:
+            self._compare(life, after)
 
     def _compare(self, before: Life, after: Life) -> None:
         settled, strike = before.facts.settlement_usd, after.facts.strike_usd
@@ -264,50 +353,32 @@ class Markets:
     def _said(self, life: Life, ts_ns: int) -> list[Event]:
         made: list[Event] = []
         facts = life.facts
-        if ts_ns >= life.open_ns and not life.is_resolved:
-            market = _market(self.venue.name, life, ts_ns)
-            if market is not None and _differs(life.said, market):
+        if life.is_chosen and ts_ns >= life.open_ns and not life.is_resolved:
+            market = market_event(self.venue.name, life, ts_ns)
+            if market is not None and differs(life.said, market):
                 life.said = market
                 made.append(market)
         is_final = facts.status == "settled" and facts.result is not None
         if life.said is not None and is_final and not life.is_resolved:
             life.is_resolved = True
-            made.append(_resolution(life.said, facts, ts_ns))
+            made.append(resolution_event(life.said, facts, ts_ns))
         return made
 
     def _forget(self) -> None:
+        """Forget the oldest, resolved ones first, none that is being recorded."""
         if len(self.lives) <= KNOWN_MAX:
             return
-        resolved = [name for name, life in self.lives.items() if life.is_resolved]
-        for name in resolved[: KNOWN_MAX // 4] or [next(iter(self.lives))]:
-            for instrument in self.lives[name].facts.instruments or ():
+        over = [name for name, life in self.lives.items() if life.is_resolved]
+        idle = [name for name, life in self.lives.items() if not life.is_chosen]
+        for name in (over or idle)[: KNOWN_MAX // 4]:
+            life = self.lives.pop(name)
+            self._at.pop((life.facts.series or "", life.open_ns), None)
+            for instrument in life.facts.instruments or ():
                 self._by_instrument.pop(instrument, None)
-            del self.lives[name]
 
 
-def merged(old: MarketFacts, new: MarketFacts) -> MarketFacts:
-    """Return `old` with what `new` tells; a strike gives way only to an equally good source.
-
-    >>> merged(MarketFacts("m", strike_usd=1.0), MarketFacts("m", result="yes")).strike_usd
-    1.0
-    """
-    told = {
-        name: value
-        for name in new.__struct_fields__
-        if name not in ("market", "strike_trust", "strike_usd")
-        and (value := getattr(new, name)) is not None
-    }
-    if new.strike_usd is not None and (old.strike_usd is None or not _is_worse(old, new)):
-        told |= {"strike_usd": new.strike_usd, "strike_trust": new.strike_trust}
-    return msgspec.structs.replace(old, **told)
-
-
-def _is_worse(old: MarketFacts, new: MarketFacts) -> bool:
-    return new.strike_trust > old.strike_trust
-
-
-def _is_better(old: MarketFacts, new: MarketFacts) -> bool:
-    return new.strike_trust < old.strike_trust
+def _is_of(market: str, event: str) -> bool:
+    return market.startswith(f"{event}-")
 
 
 def _wait_s(life: Life, now_ns: int) -> int | None:
@@ -322,59 +393,3 @@ def _wait_s(life: Life, now_ns: int) -> int | None:
         return None
     passed_s = (now_ns - since_ns) / NS
     return next((wait_s for upto_s, wait_s in table if passed_s <= upto_s), None)
-
-
-def _market(venue: str, life: Life, ts_ns: int) -> Market | None:
-    """Return the event of what is known; None while something essential is not."""
-    facts = life.facts
-    underlying, series = facts.underlying, facts.series
-    if facts.open_ns is None or facts.close_ns is None or facts.comparator is None:
-        return None
-    if underlying is None or series is None:
-        return None
-    status = facts.status or "open"
-    if life.quarantine is not None:
-        status_text = "quarantined"
-    else:
-        status_text = "open" if status == "listed" else status
-    return identified(
-        Market(
-            ts_ns=ts_ns,
-            id="",
-            venue=venue,
-            market=facts.market,
-            series=series,
-            underlying=underlying,
-            open_ns=facts.open_ns,
-            close_ns=facts.close_ns,
-            comparator=facts.comparator,
-            settlement_rule=facts.rule or UNKNOWN_RULE,
-            fee=facts.fee,
-            tick_ranges=facts.tick_ranges or (),
-            rule_fingerprint=facts.fingerprint or "",
-            strike_usd=facts.strike_usd,
-            status=status_text,
-        )
-    )
-
-
-def _differs(said: Market | None, market: Market) -> bool:
-    if said is None:
-        return True
-    # What was said has been numbered meanwhile.
-    same = msgspec.structs.replace(market, ts_ns=said.ts_ns, id=said.id, seq=said.seq)
-    return same != said
-
-
-def _resolution(market: Market, facts: MarketFacts, ts_ns: int) -> Resolution:
-    return Resolution(
-        ts_ns=ts_ns,
-        id=event_id("Resolution", market.venue, market.market, facts.result, "venue"),
-        venue=market.venue,
-        market=market.market,
-        underlying=market.underlying,
-        about_ns=market.close_ns,
-        result="yes" if facts.result == "yes" else "no",
-        source="venue",
-        settlement_usd=facts.settlement_usd,
-    )

@@ -72,7 +72,8 @@ class Line:
         self._data_ns = now_ns
         self._asked: dict[str, tuple[int, int]] = {}
         self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
-        self.has_data = False
+        self.has_missed = False
+        """Trades may be among what was not read; whoever takes note of it sets it back."""
 
     def want(self, instruments: Sequence[str], now_ns: int) -> None:
         """Subscribe to what is new in `instruments`, unsubscribe what is no longer there."""
@@ -191,6 +192,7 @@ class Line:
         self._last[frame.channel] = number
         if last is not None and number != last + 1:
             self.counts["gap"] += 1
+            self.has_missed = True
             hit = [n for n in self.books if self._channel_of.get(n, frame.channel) == frame.channel]
             for name in hit:
                 self.books[name].void("sequence_gap")
@@ -203,13 +205,17 @@ class Line:
         if book is None:
             return
         self._data(name, channel, ts_ns)
+        if self.feed.is_numbered and self._channel_of.get(name, channel) != channel:
+            # Another subscription tells the same book; added up, it would be twice as deep.
+            self.counts["other_channel"] += 1
+            return
         fault = book.apply(change)
         if fault is not None:
             self.counts[fault] += 1
             self.resync([name], ts_ns)
         else:
             book.changed_ns = ts_ns
-            book.note_top(ts_ns)
+            book.note_top(ts_ns, change)
             if book.void_reason is None:
                 self._asked.pop(name, None)
 
@@ -219,6 +225,7 @@ class Line:
         if book is None:
             return
         self._data(name, channel, ts_ns)
+        self._channel_of[name] = channel
         if book.void_reason not in (None, "no_book"):
             self.counts["heal"] += 1
         self._asked.pop(name, None)
@@ -247,17 +254,14 @@ class Line:
         elif not isinstance(message, Heartbeat):
             if isinstance(message, _DATA):
                 name = getattr(message, "instrument", "")
-                self._data(name, channel, ts_ns, is_book=False)
+                self._data(name, channel, ts_ns)
             others.append(message)
 
-    def _data(self, instrument: str, channel: str, ts_ns: int, *, is_book: bool = True) -> None:
+    def _data(self, instrument: str, channel: str, ts_ns: int) -> None:
         """Note a sign of life of the data."""
         self._data_ns = ts_ns
-        self.has_data = True
         if self.feed.is_numbered:
             self._alive_ns[channel] = ts_ns
-            if is_book:
-                self._channel_of[instrument] = channel
         else:
             self._alive_ns[instrument] = ts_ns
 
@@ -265,6 +269,7 @@ class Line:
         self.counts[message.reason] += 1
         if message.reason in HARMLESS:
             return
+        self.has_missed = True
         self._reject_times.append(ts_ns)
         times = self._reject_times
         if len(times) > REJECTS_MAX and ts_ns - times[0] <= REJECTS_S * NS:
@@ -273,7 +278,11 @@ class Line:
     def _error(self, error: VenueError, ts_ns: int) -> None:
         self.counts["error"] += 1
         if error.remedy == "resubscribe":
-            self.resync([error.instrument] if error.instrument else list(self.books), ts_ns)
+            names = [error.instrument] if error.instrument else list(self.books)
+            for name in names:
+                if name in self.books:
+                    self.books[name].void("venue_error")
+            self.resync(names, ts_ns)
         elif error.remedy in ("reconnect", "stop"):
             self.is_refused = error.remedy == "stop"
             self._end(f"error_{error.code}")

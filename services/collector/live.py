@@ -26,7 +26,7 @@ from libs.common.archive import TIME_MAX_NS, Archive
 from libs.common.backoff import Backoff
 from libs.common.checks import ConfigError
 from libs.common.context import Context
-from libs.common.events import Market
+from libs.common.events import Event, Market, Resolution
 from libs.common.settings import Settings
 from libs.common.stream_time import StreamTime
 from libs.common.telemetry import log
@@ -37,6 +37,7 @@ from libs.common.venues.venue import Venue
 from services.collector import metrics
 from services.collector.capture import CaptureWriter
 from services.collector.instants import Instant
+from services.collector.life import fee_fingerprint
 from services.collector.observer import Observer, Plan
 from services.collector.pace import NoPace
 from services.collector.play import Player
@@ -52,6 +53,9 @@ AHEAD_S_MAX = 60
 RULES_DAYS = 14
 """Days back in which the last rule of a series is looked for; a series without any markets for so
 long begins anew."""
+
+UNRESOLVED_NS = 2 * 86_400 * NS
+"""How far back a market's missing result is still asked for."""
 
 WAITING_MAX = 50_000
 """Instants that wait for a disk that takes nothing; beyond it the newest are given up and become a
@@ -95,6 +99,7 @@ def run_live(context: Context) -> None:
             underlyings=underlyings,
             has_key=frozenset({"kalshi"} if key else ()),
             rules=_rules(context.root, now_ns),
+            unresolved=_unresolved(context.root, now_ns),
             accepted=tuple(filter(None, settings.rules_accepted.replace(" ", "").split(","))),
             offset_ns_max=int(
                 (OFFSET_S_MAX if clock.speed == 1.0 else ACCELERATED_OFFSET_S_MAX * clock.speed)
@@ -103,7 +108,9 @@ def run_live(context: Context) -> None:
         )
         position_ns = publisher.position_ns
         observer = Observer(plan, start_ns=position_ns, born_ns=max(now_ns, position_ns))
-        _Recorder(context, publisher, observer, clock, venues, sign).run()
+        _Recorder(
+            context, publisher, observer=observer, clock=clock, venues=venues, sign=sign
+        ).run()
     finally:
         publisher.close()
 
@@ -115,6 +122,7 @@ class _Recorder:
         self,
         context: Context,
         publisher: Publisher,
+        *,
         observer: Observer,
         clock: StreamTime,
         venues: Mapping[str, Venue],
@@ -262,11 +270,25 @@ def _signer(key: RSAPrivateKey | None, key_id: str, clock: StreamTime) -> Sign:
     return sign
 
 
-def _rules(root: Path, now_ns: int) -> dict[str, dict[str, str]]:
-    """Return the last rule that each series had, by venue."""
-    found: dict[str, dict[str, str]] = {}
+def _rules(root: Path, now_ns: int) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return fingerprints of the last rule and fee that each series had, by venue."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
     start_ns = max(0, now_ns - RULES_DAYS * 86_400 * NS)
     for event in Archive(root).scan({Market: start_ns}, end_ns=TIME_MAX_NS):
         if isinstance(event, Market) and event.rule_fingerprint and event.status != "quarantined":
-            found.setdefault(event.venue, {})[event.series] = event.rule_fingerprint
+            series = found.setdefault(event.venue, {})
+            fee = fee_fingerprint(event.fee) or series.get(event.series, ("", ""))[1]
+            series[event.series] = (event.rule_fingerprint, fee)
     return found
+
+
+def _unresolved(root: Path, now_ns: int) -> tuple[Market, ...]:
+    """Return the markets of the last days that have no result yet, as they were last told."""
+    kinds: dict[type[Event], int] = dict.fromkeys((Market, Resolution), now_ns - UNRESOLVED_NS)
+    last: dict[tuple[str, str], Market] = {}
+    for event in Archive(root).scan(kinds, end_ns=TIME_MAX_NS):
+        if isinstance(event, Market):
+            last[event.venue, event.market] = event
+        elif isinstance(event, Resolution):
+            last.pop((event.venue, event.market), None)
+    return tuple(market for market in last.values() if market.close_ns > now_ns - UNRESOLVED_NS)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from libs.common.events import Event
+from libs.common.events import Event, Market
 from libs.common.venues.messages import (
     BookSnapshot,
     ExchangeStatus,
@@ -26,13 +26,14 @@ from libs.common.venues.messages import (
     Trade,
     VenueError,
 )
-from libs.common.venues.venue import Feed, Get, Venue
+from libs.common.venues.venue import Feed, Venue
 from services.collector.clocks import Offset
 from services.collector.instants import Instant
 from services.collector.lifecycle import Markets
 from services.collector.line import Line
 from services.collector.panel import Panel
-from services.collector.sampling import Sampling
+from services.collector.requests import Requests
+from services.collector.sampling import Sampling, Scene
 from services.collector.tape import IndexTape
 from services.collector.traffic import (
     Answered,
@@ -54,12 +55,6 @@ NS = 1_000_000_000
 SUSPENDED_S = 10
 """A longer time without any arrival is one gap, not a tick a second: the machine slept."""
 
-ROUTINE_S = {"clock": 60, "status": 60, "terms": 3_600}
-"""How often a venue is asked for its time, whether it trades, and for the terms of a series."""
-
-ASKED_S_MAX = 5
-"""A request without an answer for so long is asked again."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,15 +62,17 @@ class Plan:
 
     With `is_recorded` a capture is replayed: underlyings without any sign of them are not missed.
     `has_key` names the venues whose signed feeds can be opened. `rules` and `accepted` are those of
-    `lifecycle.Markets`, rules by venue. Clocks may differ by `offset_ns_max`.
+    `lifecycle.Markets`, rules by venue; `unresolved` are markets of an earlier run without result.
+    Clocks may differ by `offset_ns_max`.
     """
 
     venues: Mapping[str, Venue]
     series: Mapping[str, Mapping[str, int]]
     underlyings: Sequence[str]
     has_key: frozenset[str] = frozenset()
-    rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
     accepted: tuple[str, ...] = ()
+    unresolved: tuple[Market, ...] = ()
     offset_ns_max: int = 250_000_000
     is_recorded: bool = False
 
@@ -92,8 +89,9 @@ class Observer:
             name: Markets(
                 venue,
                 list(plan.series.get(name, {})),
-                rules=dict(plan.rules.get(name, {})),
+                rules=plan.rules.get(name, {}),
                 accepted=plan.accepted,
+                unresolved=[m for m in plan.unresolved if m.venue == name],
             )
             for name, venue in plan.venues.items()
         }
@@ -101,23 +99,20 @@ class Observer:
         self.index = IndexTape()
         self.offsets = {name: Offset() for name in plan.venues}
         self.sampling = Sampling(
-            self.markets,
-            self.panel,
-            self.index,
-            plan.series,
-            plan.underlyings,
+            Scene(self.markets, self.panel, self.index, plan.series, plan.underlyings),
             start_ns=start_ns,
             born_ns=born_ns,
             misses_unseen=not plan.is_recorded,
         )
-        self._asked: dict[Get, int] = {}
-        self._routine_ns: dict[Get, int] = {}
+        self._requests = Requests(plan.venues, self.markets)
         self._tick_ns = (born_ns // NS + 1) * NS
         self._now_ns = born_ns
         self._wishes = _nothing()
         self._paused: set[str] = set()
         self._refused: set[str] = set()
         self._missed: list[Event] = []
+        self._facts: list[Event] = []
+        self._said_ns = born_ns
         if 0 < start_ns < self._tick_ns - NS:
             self._missed = self.sampling.unobserved(
                 start_ns, self._tick_ns - NS, "not_running", ts_ns=self._tick_ns
@@ -127,6 +122,10 @@ class Observer:
     def tick_ns(self) -> int:
         """The next tick."""
         return self._tick_ns
+
+    def is_open(self, arrival: Received) -> bool:
+        """Tell whether the connection of a text is one that was seen to open."""
+        return self.panel.line(arrival.feed, arrival.connection) is not None
 
     def feeds(self) -> list[str]:
         """Return the feeds that should be connected now."""
@@ -158,6 +157,8 @@ class Observer:
             if found is not None:
                 found.oversized(self._now_ns, arrival.detail)
                 self._collect(found)
+        if self._facts:
+            self._tell_facts()
         wishes, self._wishes = self._wishes, _nothing()
         return wishes
 
@@ -185,13 +186,16 @@ class Observer:
     def _tick(self, ts_ns: int) -> None:
         opened: list[Event] = []
         for markets in self.markets.values():
-            opened += markets.opened(ts_ns)
+            opened += markets.opened(ts_ns, self.sampling.near_usd())
         self._emit(ts_ns, self._missed + opened + self.sampling.tick(ts_ns))
         self._missed = []
         for line in self.panel.lines():
             self._want(line, ts_ns)
             line.tend(ts_ns)
             self._collect(line)
+        for name, markets in self.markets.items():
+            for life in markets.released(ts_ns):
+                self.sampling.forget(name, life)
         self._ask(ts_ns)
 
     def _want(self, line: Line, ts_ns: int | None = None) -> None:
@@ -206,6 +210,12 @@ class Observer:
         products = [venue.products[u] for u in self._plan.underlyings if u in venue.products]
         return products + self.markets[venue.name].instruments(now_ns)
 
+    def _is_ours(self, venue: Venue, instrument: str) -> bool:
+        """Tell whether an instrument is one that we asked for."""
+        if self.markets[venue.name].market_of(instrument) is not None:
+            return True
+        return instrument in venue.products.values()
+
     def _has_work(self, feed: Feed) -> bool:
         """Tell whether there is anything to subscribe to."""
         venue = self.panel.venue_of(feed.name)
@@ -217,6 +227,9 @@ class Observer:
         if line is None:
             return
         _, others = line.receive(self._now_ns, arrival.text)
+        if line.has_missed:
+            line.has_missed = False
+            self.panel.break_tapes(line)
         for message in others:
             self._message(message, line)
         if line.sends or line.hangup is not None:
@@ -225,7 +238,7 @@ class Observer:
     def _answered(self, arrival: Answered) -> None:
         get = arrival.get
         venue = self._plan.venues[get.venue]
-        self._asked.pop(get, None)
+        self._requests.answered(get)
         feed = get.endpoint
         if arrival.status == 0:
             self.counts[feed, "no_answer"] += 1
@@ -237,14 +250,14 @@ class Observer:
             return
         self._offset(arrival, answer.messages)
         for message in answer.messages:
-            if isinstance(message, BookSnapshot):
+            if isinstance(message, BookSnapshot) and self._is_ours(venue, message.instrument):
                 self.panel.polled(message, feed, self._now_ns)
             elif isinstance(message, TopOfBook):
                 self.panel.compare_polled(message)
             else:
                 self._message(message, None, feed)
         if answer.next is not None:
-            self._fetch(answer.next, is_urgent=False)
+            self._fetch(Fetch(answer.next))
 
     def _message(self, message: Message, line: Line | None, feed: str = "") -> None:
         venue = self.panel.venue_of(line.feed.name if line else feed)
@@ -253,10 +266,13 @@ class Observer:
                 self.panel.told(message, line, self._now_ns)
         elif isinstance(message, Trade):
             markets = self.markets[venue.name]
+            if not self._is_ours(venue, message.instrument):
+                return
             if self.panel.tape(message.instrument).add(message):
                 self.sampling.traded(message, markets.market_of(message.instrument))
         elif isinstance(message, IndexValue):
             self.index.add(message, self._now_ns)
+            self.markets[venue.name].saw_index(message)
         elif isinstance(message, MarketFacts):
             self._learn(venue.name, message)
         elif isinstance(message, ExchangeStatus):
@@ -270,13 +286,21 @@ class Observer:
 
     def _learn(self, venue: str, facts: MarketFacts) -> None:
         markets = self.markets[venue]
-        # Its own instant, behind the last tick: what became known now was not known then.
-        ts_ns = max(self._now_ns, self._tick_ns - NS + 1)
-        events = markets.learn(facts, ts_ns)
-        if events:
-            self._emit(ts_ns, events)
+        self._facts += markets.learn(facts, self._facts_ns())
         self._wishes.notices.extend(markets.notices)
         markets.notices.clear()
+
+    def _facts_ns(self) -> int:
+        """Return when what arrives now became known: behind all that was said, times only rise."""
+        return max(self._now_ns, self._said_ns + 1)
+
+    def _tell_facts(self) -> None:
+        """Say the facts of one arrival as an instant of their own, or with the next tick."""
+        if self._facts_ns() < self._tick_ns:
+            self._emit(self._facts_ns(), self._facts)
+        else:
+            self._missed += self._facts
+        self._facts = []
 
     def _exchange(self, venue: str, status: ExchangeStatus) -> None:
         if status.is_trading == (venue not in self._paused):
@@ -316,31 +340,14 @@ class Observer:
 
     def _ask(self, ts_ns: int) -> None:
         """Ask by REST for what is due."""
-        for name, venue in self._plan.venues.items():
-            for get in self._routine(venue):
-                wait_s = ROUTINE_S[get.purpose]
-                if ts_ns >= self._routine_ns.get(get, 0):
-                    self._routine_ns[get] = ts_ns + wait_s * NS
-                    self._fetch(get, is_urgent=False)
-            for get in self.markets[name].due(ts_ns):
-                self._fetch(get, is_urgent=get.purpose in ("market", "strike"))
-        for get in self.sampling.books_wanted(ts_ns):
-            self._fetch(get, is_urgent=True)
+        wanted = self._requests.due(ts_ns)
+        wanted += [Fetch(get, is_urgent=True) for get in self.sampling.books_wanted(ts_ns)]
+        for fetch in wanted:
+            self._fetch(fetch)
 
-    def _routine(self, venue: Venue) -> list[Get]:
-        gets = [
-            venue.clock(),
-            venue.status(),
-            *map(venue.terms, self._plan.series.get(venue.name, ())),
-        ]
-        return [get for get in gets if get is not None]
-
-    def _fetch(self, get: Get, *, is_urgent: bool) -> None:
-        asked_ns = self._asked.get(get)
-        if asked_ns is not None and self._now_ns - asked_ns < ASKED_S_MAX * NS:
-            return
-        self._asked[get] = self._now_ns
-        self._wishes.fetches.append(Fetch(get, is_urgent))
+    def _fetch(self, fetch: Fetch) -> None:
+        if self._requests.is_wanted(fetch.get, self._now_ns):
+            self._wishes.fetches.append(fetch)
 
     def _collect(self, line: Line) -> None:
         """Take over what a line wants of the wire."""
@@ -365,6 +372,7 @@ class Observer:
         line.counts.clear()
 
     def _emit(self, ts_ns: int, events: Sequence[Event]) -> None:
+        self._said_ns = ts_ns
         self._wishes.instants.append(Instant(ts_ns, by_underlying(events)))
 
 

@@ -49,6 +49,7 @@ class Panel:
         self._polled: dict[str, tuple[Book, int, str]] = {}
         self._tapes: dict[str, Tape] = {}
         self._proofs: dict[tuple[str, str], Proof] = {}
+        self._compared = self._equal = 0
         self.truth: Counter[tuple[str, str]] = Counter()
         """Ticks by feed: `proven`, `contradicted`, `uncompared`."""
 
@@ -94,7 +95,7 @@ class Panel:
 
     def opened(self, feed: str, connection: int, now_ns: int) -> Line:
         """Begin a line; one that was still open is forgotten."""
-        self._break_tapes(self._lines.get(feed))
+        self.break_tapes(self._lines.get(feed))
         self._lines[feed] = line = Line(self._feed[feed], connection, now_ns)
         return line
 
@@ -102,7 +103,7 @@ class Panel:
         """Forget a line; trades may be missed from now on."""
         line = self.line(feed, connection)
         if line is not None:
-            self._break_tapes(line)
+            self.break_tapes(line)
             del self._lines[feed]
 
     def tape(self, instrument: str) -> Tape:
@@ -168,9 +169,12 @@ class Panel:
         """End an interval of an instrument: count whether its books were proven."""
         for line in self._lines_of(venue):
             book = line.books.get(instrument)
-            if book is None or book.void_reason is not None:
+            if book is None:
                 continue
             proof = self._proof(line, instrument)
+            if book.void_reason is not None:
+                proof.reset()
+                continue
             verdict = proof.tick(book)
             kind = {True: "proven", False: "contradicted", None: "uncompared"}[verdict]
             self.truth[line.feed.name, kind] += 1
@@ -191,12 +195,21 @@ class Panel:
             )
             self._proof(line, instruments[0]).told(mirrored, yes, now_ns)
 
+    def carries_trades(self, venue: Venue, instrument: str, now_ns: int, interval_ns: int) -> bool:
+        """Tell whether a connection that is alive brings the trades of an instrument."""
+        return any(
+            instrument in line.books and not is_stale(line.age_ns(instrument, now_ns), interval_ns)
+            for line in self._lines_of(venue)
+        )
+
     def forget(self, instrument: str) -> None:
         """Forget a market that is over."""
         self._polled.pop(instrument, None)
         self._tapes.pop(instrument, None)
         for key in [key for key in self._proofs if key[1] == instrument]:
-            del self._proofs[key]
+            proof = self._proofs.pop(key)
+            self._compared += proof.compared
+            self._equal += proof.equal
 
     def truth_ratios(self) -> dict[str, float]:
         """Return per feed the share of compared ticks that were proven."""
@@ -214,7 +227,8 @@ class Panel:
     def agreement(self) -> tuple[int, int]:
         """Return how many tops were compared at their arrival, and how many were equal."""
         proofs = self._proofs.values()
-        return sum(p.compared for p in proofs), sum(p.equal for p in proofs)
+        compared = self._compared + sum(p.compared for p in proofs)
+        return compared, self._equal + sum(p.equal for p in proofs)
 
     def _lines_of(self, venue: Venue) -> list[Line]:
         names = self._feeds_of_venue[venue.name]
@@ -226,7 +240,8 @@ class Panel:
             self._proofs[key] = Proof()
         return self._proofs[key]
 
-    def _break_tapes(self, line: Line | None) -> None:
+    def break_tapes(self, line: Line | None) -> None:
+        """Note that trades of a line may have been missed."""
         for name in line.books if line is not None else ():
             if name in self._tapes:
                 self._tapes[name].broken()

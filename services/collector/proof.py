@@ -65,6 +65,11 @@ class Proof:
             self._in_a_row = 0 if verdict else self._in_a_row + 1
         return verdict
 
+    def reset(self) -> None:
+        """Forget what was compared with a book that is void now."""
+        self._is_proven = False
+        self._pending.clear()
+
     def is_refuted(self) -> bool:
         """Tell whether the book has been contradicted for so long that it must be wrong."""
         if self._in_a_row < CONTRADICTED_MAX:

@@ -23,7 +23,7 @@ from libs.common.events import (
 )
 from libs.common.venues.messages import Level
 from services.collector.book import Book
-from services.collector.lifecycle import Life
+from services.collector.life import Life
 from services.collector.tape import Tape
 
 NS = 1_000_000_000
@@ -52,29 +52,36 @@ class Sight:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Slot:
+    """The place of a row: its tick, the interval of its series, and whether a gap lies before."""
+
+    ts_ns: int
+    interval_ns: int
+    follows_gap: bool = False
+
+
 def is_stale(age_ns: int, interval_ns: int) -> bool:
     """Tell whether a feed that was alive `age_ns` ago is too old to be trusted."""
     return age_ns > STALE_INTERVALS * interval_ns
 
 
-def quote(
-    venue: str, life: Life, sight: Sight, *, ts_ns: int, interval_ns: int, follows_gap: bool
-) -> QuoteSnapshot:
+def quote(venue: str, life: Life, sight: Sight, *, slot: Slot) -> QuoteSnapshot:
     """Return the snapshot of an open market's book in terms of YES; sizes floor to 1e-2."""
     book = sight.book or Book()
     bids, asks = (_whole(side) for side in book.levels(2 * LEVELS_MAX))
     bid_e4, ask_e4 = tuple(p for p, _ in bids), tuple(p for p, _ in asks)
     bid_e2, ask_e2 = tuple(s for _, s in bids), tuple(s for _, s in asks)
-    flags = Flag.GAP if follows_gap else Flag(0)
-    if is_stale(sight.age_ns, interval_ns):
+    flags = Flag.GAP if slot.follows_gap else Flag(0)
+    if is_stale(sight.age_ns, slot.interval_ns):
         flags |= Flag.STALE
     if bid_e4 and ask_e4:
         flags |= Flag.CROSSED if bid_e4[0] > ask_e4[0] else Flag(0)
         flags |= Flag.LOCKED if bid_e4[0] == ask_e4[0] else Flag(0)
     name = life.facts.market
     return QuoteSnapshot(
-        ts_ns=ts_ns,
-        id=quote_id(venue, name, ts_ns, (bid_e4, bid_e2, ask_e4, ask_e2)),
+        ts_ns=slot.ts_ns,
+        id=quote_id(venue, name, slot.ts_ns, (bid_e4, bid_e2, ask_e4, ask_e2)),
         venue=venue,
         market=name,
         underlying=life.facts.underlying or "",
@@ -98,12 +105,10 @@ def spot(
     source: str,
     underlying: str,
     sight: Sight,
-    tape: Tape,
     *,
-    ts_ns: int,
-    interval_ns: int,
+    slot: Slot,
+    tape: Tape,
     index: tuple[int, float] | None,
-    follows_gap: bool,
 ) -> SpotSnapshot:
     """Return the snapshot of a spot venue's book; `index` is (arrival, value) of its newest print.
 
@@ -111,17 +116,17 @@ def spot(
     """
     book = sight.book or Book()
     bid, ask = book.best()
-    flags = Flag.GAP if follows_gap else Flag(0)
-    if is_stale(sight.age_ns, interval_ns):
+    flags = Flag.GAP if slot.follows_gap else Flag(0)
+    if is_stale(sight.age_ns, slot.interval_ns):
         flags |= Flag.STALE
     if bid is not None and ask is not None and bid >= ask:
         flags |= Flag.CROSSED if bid > ask else Flag.LOCKED
     volumes = tape.taken()
     depth_bid, depth_ask = _depths(book, bid, ask)
-    has_index = index is not None and not is_stale(ts_ns - index[0], interval_ns)
+    has_index = index is not None and not is_stale(slot.ts_ns - index[0], slot.interval_ns)
     return SpotSnapshot(
-        ts_ns=ts_ns,
-        id=event_id("SpotSnapshot", bid, ask, tape.last, underlying, source, ts_ns),
+        ts_ns=slot.ts_ns,
+        id=event_id("SpotSnapshot", bid, ask, tape.last, underlying, source, slot.ts_ns),
         underlying=underlying,
         source=source,
         bid_usd=bid,

@@ -9,14 +9,16 @@ exactly one row" is a sentence that a test can hold.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from libs.common.events import Event
 from libs.common.venues.messages import Trade
 from libs.common.venues.venue import Get, Venue
 from services.collector import sampler
-from services.collector.lifecycle import Life, Markets
+from services.collector.life import Life
+from services.collector.lifecycle import Markets
 from services.collector.panel import Panel
-from services.collector.sampler import Sight, is_stale
+from services.collector.sampler import Sight, Slot, is_stale
 from services.collector.tape import IndexTape
 
 NS = 1_000_000_000
@@ -33,39 +35,38 @@ INDEX_FEEDS = ("chainlink",)
 RELIEF_TICKS = 3
 """Implausible mids in a row after which the price is believed: markets do fall by a fifth."""
 
-REMEMBERED = 4_096
-"""Markets whose last tick is remembered, to tell whether a gap lies before a snapshot."""
+
+@dataclass(frozen=True)
+class Scene:
+    """What is sampled: `intervals` in seconds by venue and series."""
+
+    markets: Mapping[str, Markets]
+    panel: Panel
+    index: IndexTape
+    intervals: Mapping[str, Mapping[str, int]]
+    underlyings: Sequence[str]
 
 
 class Sampling:
     """The sampler with its memory: which rows were gaps, and the last spot mid."""
 
     def __init__(
-        self,
-        markets: Mapping[str, Markets],
-        panel: Panel,
-        index: IndexTape,
-        intervals: Mapping[str, Mapping[str, int]],
-        underlyings: Sequence[str],
-        *,
-        start_ns: int,
-        born_ns: int,
-        misses_unseen: bool = True,
+        self, scene: Scene, *, start_ns: int, born_ns: int, misses_unseen: bool = True
     ) -> None:
-        """Start with nothing sampled; `intervals` in seconds by venue and series.
+        """Start with nothing sampled.
 
         What happened since `start_ns`, the last tick of the run before, is to be accounted for;
-        this run began at `born_ns`. Without
-        `misses_unseen` an underlying of which nothing was ever seen has no gaps.
+        this run began at `born_ns`. Without `misses_unseen` an underlying of which nothing was ever
+        seen has no gaps.
         """
         self._misses_unseen = misses_unseen
         self._start_ns, self._born_ns = start_ns, born_ns
-        self._markets, self._panel, self._index = markets, panel, index
-        self._intervals, self._underlyings = intervals, tuple(underlyings)
+        self._markets, self._panel, self._index = scene.markets, scene.panel, scene.index
+        self._intervals, self._underlyings = scene.intervals, tuple(scene.underlyings)
         self._was_gap: dict[tuple[str, str], bool] = {}
         self._mid: dict[str, float] = {}
         self._implausible: dict[str, int] = {}
-        self._spot_venues = [m.venue for m in markets.values() if m.venue.products]
+        self._spot_venues = [m.venue for m in scene.markets.values() if m.venue.products]
         self._wanted: list[Get] = []
         self.quotes = self.gaps = 0
 
@@ -80,7 +81,6 @@ class Sampling:
                 interval_ns = self._intervals[name][life.facts.series or ""] * NS
                 if ts_ns % interval_ns == 0:
                     events += self._quote(markets, life, ts_ns, interval_ns)
-        self._forget(ts_ns)
         return events
 
     def books_wanted(self, ts_ns: int) -> list[Get]:
@@ -97,19 +97,40 @@ class Sampling:
 
     def unobserved(self, start_ns: int, end_ns: int, reason: str, *, ts_ns: int) -> list[Event]:
         """Return one gap for each underlying and open market over [start, end)."""
-        events: list[Event] = [
-            sampler.gap("spot", underlying, reason, start_ns=start_ns, end_ns=end_ns, ts_ns=ts_ns)
-            for underlying in self._underlyings
-            if self._misses_unseen
-        ]
-        for name, markets in self._markets.items():
-            events += [
-                self._gap(
-                    name, life, reason, span_ns=(max(start_ns, life.open_ns), end_ns), ts_ns=ts_ns
+        events: list[Event] = []
+        for underlying in self._underlyings if self._misses_unseen else ():
+            events.append(
+                sampler.gap(
+                    "spot", underlying, reason, start_ns=start_ns, end_ns=end_ns, ts_ns=ts_ns
                 )
-                for life in markets.open_now(end_ns)
-            ]
+            )
+            for venue in self._spot_venues:
+                instrument = venue.products.get(underlying, "")
+                self._was_gap[venue.name, instrument] = True
+                tape = self._panel.tape(instrument)
+                tape.taken()
+                tape.broken()
+        for name, markets in self._markets.items():
+            for life in markets.lived(start_ns, end_ns):
+                self._was_gap[name, life.facts.market] = True
+                span_ns = (max(start_ns, life.open_ns), min(end_ns, life.close_ns))
+                events.append(self._gap(name, life, reason, span_ns=span_ns, ts_ns=ts_ns))
         return events
+
+    def near_usd(self) -> dict[str, float]:
+        """Return the last spot mid by underlying."""
+        return {
+            underlying: self._mid[instrument]
+            for venue in self._spot_venues
+            for underlying, instrument in venue.products.items()
+            if instrument in self._mid
+        }
+
+    def forget(self, venue: str, life: Life) -> None:
+        """Forget a market whose books are over."""
+        self._was_gap.pop((venue, life.facts.market), None)
+        for instrument in life.facts.instruments or ():
+            self._panel.forget(instrument)
 
     def _spot(self, underlying: str, ts_ns: int) -> list[Event]:
         events: list[Event] = []
@@ -121,8 +142,11 @@ class Sampling:
             sight = self._panel.sight(venue, instrument, ts_ns, interval_ns)
             self._want_book(venue, instrument, sight, interval_ns)
             sight = self._plausible(instrument, sight, ts_ns)
+            self._panel.prove(venue, instrument, ts_ns)
             key = (venue.name, instrument)
             tape = self._panel.tape(instrument)
+            if not self._panel.carries_trades(venue, instrument, ts_ns, interval_ns):
+                tape.broken()
             if sight.book is None and key not in self._was_gap and not self._misses_unseen:
                 continue
             if sight.book is None:
@@ -146,15 +170,12 @@ class Sampling:
                     venue.name,
                     underlying,
                     sight,
-                    tape,
-                    ts_ns=ts_ns,
-                    interval_ns=interval_ns,
+                    slot=Slot(ts_ns, interval_ns, self._was_gap.get(key, True)),
+                    tape=tape,
                     index=self._index.newest(INDEX_BESIDE.get(underlying, ""), underlying),
-                    follows_gap=self._was_gap.get(key, True),
                 )
             )
             self._was_gap[key] = False
-            self._panel.prove(venue, instrument, ts_ns)
         for feed in INDEX_FEEDS:
             newest = self._index.newest(feed, underlying)
             if newest is not None and not is_stale(ts_ns - newest[0], interval_ns):
@@ -187,6 +208,9 @@ class Sampling:
         sight = self._panel.sight(venue, names[0], ts_ns, interval_ns)
         self._want_book(venue, names[0], sight, interval_ns)
         key = (venue.name, life.facts.market)
+        if len(names) > 1:
+            self._panel.compare_mirror(venue, names, ts_ns)
+        self._panel.prove(venue, names[0], ts_ns)
         rows: list[Event] = []
         first_ns = max(life.open_ns, self._start_ns)
         if key not in self._was_gap and ts_ns - first_ns >= interval_ns:
@@ -206,15 +230,10 @@ class Sampling:
             venue.name,
             life,
             sight,
-            ts_ns=ts_ns,
-            interval_ns=interval_ns,
-            follows_gap=self._was_gap.get(key, bool(rows)),
+            slot=Slot(ts_ns, interval_ns, self._was_gap.get(key, bool(rows))),
         )
         self.quotes += 1
         self._was_gap[key] = False
-        if len(names) > 1:
-            self._panel.compare_mirror(venue, names, ts_ns)
-        self._panel.prove(venue, names[0], ts_ns)
         return [*rows, row]
 
     def _gap(
@@ -235,9 +254,3 @@ class Sampling:
         """Ask for a book by REST while no socket shows a fresh one."""
         if sight.book is None or sight.age_ns > interval_ns:
             self._wanted.append(venue.book(instrument))
-
-    def _forget(self, ts_ns: int) -> None:
-        if len(self._was_gap) > REMEMBERED:
-            for key in list(self._was_gap)[: REMEMBERED // 2]:
-                del self._was_gap[key]
-                self._panel.forget(key[1])

@@ -19,9 +19,17 @@ def run_backfill(root: Path, request: Request, settings: Settings, *, as_json: b
 
     Raises `UnavailableError` if a venue was given up, `Stopped` after Ctrl-C or SIGTERM.
     """
-    with progress(f"backfilling {request.series}") as show:
-        filled = backfill(root, request, settings, on_progress=show)
-    emit_json(_result(filled)) if as_json else _print(filled, root)
+    filled: Filled | None = None
+    try:
+        with progress(f"backfilling {request.series}") as show:
+            filled = backfill(root, request, settings, on_progress=show)
+            _refuse_early_end(filled)  # inside, or the bar would be full
+    finally:
+        if filled is not None:
+            emit_json(_result(filled)) if as_json else _print(filled, root)
+
+
+def _refuse_early_end(filled: Filled) -> None:
     again = "what is complete is kept; the same command goes on from there"
     if filled.failures:
         raise UnavailableError(f"{'; '.join(filled.failures)}: {again}")

@@ -319,6 +319,17 @@ def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Check settings, disk, Redis, keys and venues, with the fix of each fault; exit 3 or 4."""
+    from services.console.doctor import run_doctor
+    from services.console.doctor_report import exit_code, print_checks
+
+    checks = run_doctor(data)
+    print_checks(checks, as_json=as_json)
+    raise typer.Exit(exit_code(checks))
+
+
 @config_app.command("check")
 def config_check(as_json: JsonOption = False) -> None:
     """Check the settings; every fault is named at once, exit code 3."""

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import aiohttp
@@ -86,13 +87,14 @@ class Asker:
 
     async def fetch(self, address: str, *, is_signed: bool = False) -> Raw:
         """Get an address; an error is an answer too."""
-        sent_ns = self.now_ns()
+        sent = _Sent(time.time_ns())
         try:
             async with self.session.get(
                 self.place(address),
                 headers=self.signed(address) if is_signed else None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self.patience.request_s),
+                trace_request_ctx=sent,
             ) as answer:
                 # The head tells the time, the body may take long.
                 received_ns, date_ns = self.now_ns(), _date_ns(answer.headers)
@@ -102,11 +104,11 @@ class Asker:
                     if len(body) > ANSWER_BYTES_MAX:
                         break
                 text = body.decode("utf-8", "replace")
-                return Raw(answer.status, text, sent_ns, received_ns, date_ns)
+                return Raw(answer.status, text, self.clock.at(sent.wall_ns), received_ns, date_ns)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             host = self.host(address)
             trouble = trouble_of_error(error, host, wait_s=self.patience.request_s)
-            return Raw(0, "", sent_ns, self.now_ns(), trouble=trouble)
+            return Raw(0, "", 0, 0, trouble=trouble)
 
     async def ask(self, venue: Venue, get: Get) -> Told:
         """Ask a venue and let its own file read the answer."""
@@ -126,7 +128,11 @@ class Asker:
 async def session_of_doctor() -> AsyncIterator[aiohttp.ClientSession]:
     """Open the session that everything is asked through."""
     connector = aiohttp.TCPConnector(limit=0, resolver=_Resolver())
-    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_note_sent)
+    async with aiohttp.ClientSession(
+        connector=connector, trust_env=False, trace_configs=[trace]
+    ) as session:
         yield session
 
 
@@ -153,7 +159,23 @@ async def clock_of(
     except (ValueError, KeyError, TypeError):
         return real, [Check("simulator", "fail", f"{url} is no simulator of Hawk", fix)]
     found = f"{url} stands in for all venues at {clock.speed:g} times the speed"
-    return clock, [Check("simulator", "warn", found, "unset HAWK_SIMULATOR_URL for the real ones")]
+    return clock, [Check("simulator", "info", f"SIMULATED: {found}")]
+
+
+@dataclass
+class _Sent:
+    """When a request left, behind the look-up of its name and all handshakes."""
+
+    wall_ns: int
+
+
+async def _note_sent(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    sent: aiohttp.TraceRequestHeadersSentParams,
+) -> None:
+    if isinstance(noted := context.trace_request_ctx, _Sent):
+        noted.wall_ns = time.time_ns()
 
 
 class _Resolver(AbstractResolver):

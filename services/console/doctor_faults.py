@@ -1,8 +1,8 @@
 """What keeps a server from being of use, in one sentence, and what mends it. Values only.
 
-In goes the error of a connection, or the fault that a venue file saw in an answer; out comes what to
-tell. A reader would question that no error's own text is told but that of the certificate: others
-may quote what was sent, and that may have been signed.
+In goes the error of a connection, or the fault that a venue file saw in an answer; out comes what
+to tell. A reader would question that no error's own text is told but that of the certificate:
+others may quote what was sent, and that may have been signed.
 """
 
 import ssl
@@ -55,7 +55,7 @@ def trouble_of_answer(fault: Fault, status: int, *, is_signed: bool) -> Trouble:
     return Trouble(
         f"this machine's address is refused ({status})",
         "the venue does not serve this region or network: run Hawk from one that it serves, and "
-        "without a VPN or proxy",
+        "without a VPN or proxy, or leave its series out of HAWK_SERIES",
     )
 
 
@@ -88,7 +88,7 @@ def trouble_of_error(error: Exception, host: str, *, wait_s: float) -> Trouble:
         reason = getattr(error.certificate_error, "verify_message", "") or "it does not verify"
         return Trouble(
             f"the certificate of {host} is not believed: {reason}",
-            "set the clock, install `ca-certificates`; a proxy that opens TLS has to let it through",
+            "set the clock, install `ca-certificates`; a proxy that opens TLS must leave it alone",
         )
     if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return Trouble(
@@ -101,7 +101,8 @@ def trouble_of_error(error: Exception, host: str, *, wait_s: float) -> Trouble:
             "a firewall rejects it, or nothing listens there: `curl -v` shows who answers",
         )
     return Trouble(
-        f"the connection to {host} broke ({type(error).__name__})", "run it again; then look there"
+        f"{host} hangs up before it answers ({type(error).__name__})",
+        "run it again; if it stays, `curl -v` from here and from elsewhere shows whose fault it is",
     )
 
 

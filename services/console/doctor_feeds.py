@@ -1,7 +1,8 @@
 """Whether a venue's feeds deliver: connect, subscribe, wait for the first data.
 
-An acknowledgement or a heartbeat is not enough. Both venues of contracts have had connections that
-stood, answered and told nothing for hours, and that is the one fault that no other check shows.
+Only a book, or the index, is data; an acknowledgement or a heartbeat is not. Venues have had
+connections that stood, answered and told nothing for hours, and that is the one fault that no other
+check shows.
 """
 
 import asyncio
@@ -11,7 +12,14 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from libs.common.venues.messages import Acknowledged, Heartbeat, Reject, VenueError, reject
+from libs.common.venues.messages import (
+    BookChange,
+    BookSnapshot,
+    IndexValue,
+    Reject,
+    VenueError,
+    reject,
+)
 from libs.common.venues.venue import Feed, Venue
 from services.console.doctor_asking import Asker
 from services.console.doctor_faults import trouble_of_error, trouble_of_status
@@ -88,7 +96,7 @@ async def _checked(asker: Asker, feed: Feed, instruments: Sequence[str], *, faul
 def _silent(name: str, heard: _Heard, fault: Level, wait_s: float) -> Check:
     """Return what to tell of a connection that stood and brought no data."""
     if heard.refused:
-        return Check(name, fault, f"the subscription is refused: {heard.refused}", _NEWER)
+        return Check(name, fault, f"it cannot be used: {heard.refused}", _NEWER)
     if heard.close_code is not None:
         found = f"the venue closed it before any data (code {heard.close_code})"
         return Check(name, fault, found, _AGAIN)
@@ -128,5 +136,5 @@ def _read(feed: Feed, text: str, heard: _Heard) -> None:
                 heard.refused = reject("malformed", f"{message.code} {message.text}").detail
         elif isinstance(message, Reject):
             heard.rejected = message.reason
-        elif not isinstance(message, Acknowledged | Heartbeat):
+        elif isinstance(message, BookSnapshot | BookChange | IndexValue):
             heard.is_data = True

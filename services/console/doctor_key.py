@@ -1,9 +1,11 @@
 """The operator's Kalshi key, as `hawk doctor` sees it: its file, whether it is taken, what it may.
 
-Hawk reads and never trades, so a key that may write is a risk without a use. Kalshi tells the scopes
-of its keys to whoever holds one that may read (docs.kalshi.com, Get API keys and Create API key,
-read 2026-11-22: `read`, `write`, and children such as `write::transfer`). Nothing of the key, and no
-text of an answer to a signed request, is ever shown.
+Hawk reads and never trades, so a key that may write is a risk without a use. Kalshi tells the
+scopes of its keys to whoever holds one that may read (docs.kalshi.com, Get API keys and Create API
+key, read 2026-11-22: `read`, `write`, and children such as `write::transfer`).
+
+The decision a reader would question: nothing that was answered to a signed request is shown but
+the names of scopes. An error that quotes the request would print what a log must not hold.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,7 +6,11 @@ removing it, because permissions, a read-only mount and a full disk look alike o
 
 import os
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from libs.common import durable
 from libs.common.checks import ConfigError
@@ -15,9 +19,9 @@ from libs.common.settings import Settings, load_settings
 from libs.common.sources import parse_source
 from libs.common.venues import VENUES
 from libs.common.venues.selection import parse_selection, underlyings_of
-from services.collector.lifecycle import MARKETS_MAX
+from services.collector.lifecycle import SERIES_MARKETS_MAX
 from services.console.doctor_report import Check
-from services.monitor.disk import space
+from services.monitor.disk import Space, space
 
 MB = 1_000_000
 
@@ -35,7 +39,7 @@ DAYS_WARN, DAYS_FAIL = 7, 2
 """The bounds of the alert `disk_days_left`."""
 
 LADDER_S = 3_600
-"""Series of an hour are ladders of strikes; of these as many as a venue is recorded with."""
+"""Series of an hour are ladders of strikes, of which as many as may be are recorded."""
 
 SIMULATED_MARKETS = 3
 """Open at any time, per underlying."""
@@ -114,13 +118,13 @@ def day_mb(settings: Settings) -> float | None:
     return total * REAL_BOOKS * (source.speed or 1.0)
 
 
-def _markets(venue: str, series: dict[str, int]) -> list[int]:
+def _markets(venue: str, series: Mapping[str, int]) -> list[int]:
     """Return the sample interval of each market that is open at once."""
     found: list[int] = []
     for name, interval_s in series.items():
         is_ladder = VENUES[venue].series[name].length_s >= LADDER_S
-        found += [interval_s] * (MARKETS_MAX if is_ladder else 1)
-    return sorted(found)[:MARKETS_MAX]
+        found += [interval_s] * (SERIES_MARKETS_MAX if is_ladder else 1)
+    return found
 
 
 def _folder(root: Path) -> Check:
@@ -146,27 +150,32 @@ def _folder(root: Path) -> Check:
 def _space(root: Path, settings: Settings) -> list[Check]:
     place = next(folder for folder in (root, *root.resolve().parents) if folder.is_dir())
     found, needed = space(place), None
-    try:
+    with suppress(ConfigError):  # said with the settings
         needed = day_mb(settings)
-    except ConfigError:
-        pass  # said with the settings
     if found is None:
         fix = f"see why `df {place}` fails"
         return [Check("disk", "fail", f"the free space of {place} cannot be asked", fix)]
+    told = judged_space(found, needed)
+    if settings.capture:
+        return [msgspec.structs.replace(told, found=f"{told.found}; captures not counted")]
+    return [told]
+
+
+def judged_space(found: Space, needed_mb: float | None) -> Check:
+    """Judge the free space against what a day takes; without that, against the rest of Hawk."""
     free_mb = found.free / MB
     told = f"{free_mb / 1000:.1f} GB free of {found.total / MB / 1000:.1f} GB"
-    if needed is None:
+    if needed_mb is None:
         is_low = free_mb < RESERVE_MB
         fix = f"make room: Redis and logs alone take up to {RESERVE_MB / 1000:g} GB"
-        return [Check("disk", "warn" if is_low else "ok", told, fix if is_low else "")]
-    days = max(0.0, (free_mb - RESERVE_MB) / needed)
-    told += f", {needed:.0f} MB a day, {min(days, 9_999):.0f} days beside Redis and logs"
-    if settings.capture:
-        told += "; captures not counted"
-    level = "fail" if days < DAYS_FAIL else "warn" if days < DAYS_WARN else "ok"
+        return Check("disk", "warn" if is_low else "ok", told, fix if is_low else "")
+    days = max(0.0, (free_mb - RESERVE_MB) / needed_mb)
+    told += f", {needed_mb:.0f} MB a day: {min(days, 9_999):.0f} days beside Redis and logs"
+    if days >= DAYS_WARN:
+        return Check("disk", "ok", told)
     fix = "enlarge the disk, move the oldest days of the archive away after a backup, or sample "
     fix += "less often: HAWK_SERIES=NAME@10"
-    return [Check("disk", level, told, "" if level == "ok" else fix)]  # type: ignore[arg-type]
+    return Check("disk", "fail" if days < DAYS_FAIL else "warn", told, fix)
 
 
 def _secrets(root: Path, settings: Settings) -> list[Check]:

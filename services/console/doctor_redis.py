@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from libs.common.checks import ConfigError
+from libs.common.redis_acl import CONSOLE
 from libs.common.redis_bus import RedisBus
 from libs.common.service import redis_password
 from libs.common.settings import Settings
-from libs.common.streams import STREAMS, stream_name
+from libs.common.streams import STREAMS, Stream, stream_name
 from services.console.doctor_faults import Trouble
 from services.console.doctor_report import Check
 from services.console.own_redis import MEMORY_MAX, server_path
@@ -32,10 +33,12 @@ VERSION_MIN = (7, 0)
 """The first whose ACL has selectors, and whose XAUTOCLAIM lists what was lost."""
 
 USED_SHARE_WARN = 0.8
-PROBE = stream_name("models", "control")
+UNDERLYING = "BTC-USD"
+"""Whose streams are looked at; rights are the same for all."""
 
 _VERSION = re.compile(r"(?:v=|\b)(\d+)\.(\d+)[.\d]*", re.ASCII)
 
+_ACL = "make users.acl anew (`docker compose up init`) and restart Redis"
 _CONFIGURE = "in redis.conf, and at once by `redis-cli CONFIG SET"
 
 
@@ -89,11 +92,6 @@ def trouble_of(error: Exception, address: str) -> Trouble:
             "name the user in HAWK_REDIS_URL (redis://user@host) and the file of its password in "
             "HAWK_REDIS_PASSWORD_FILE",
         )
-    if isinstance(error, redis.exceptions.NoPermissionError):
-        return Trouble(
-            f"{address} lets this user not even look at {PROBE}",
-            "make users.acl anew (`python -m services.console.initial_secrets`), restart Redis",
-        )
     if isinstance(cause, ssl.SSLError):
         return Trouble(f"TLS to {address} fails", "use redis:// if it speaks none, else its CA")
     if isinstance(cause, ConnectionRefusedError | FileNotFoundError):
@@ -108,19 +106,10 @@ def trouble_of(error: Exception, address: str) -> Trouble:
 
 
 def _asked(client: redis.Redis, address: str) -> list[Check]:
-    # An absent stream is an answer; only a refusal is a fault.
+    refused = [one.kind for one in STREAMS if not _may_look(client, one)]
+    checks = [Check("redis", "ok", f"{address} answers"), _rights(client, refused)]
     try:
-        client.execute_command("XINFO", "STREAM", PROBE)
-    except redis.exceptions.NoPermissionError:
-        raise
-    except redis.AuthenticationError:
-        raise
-    except redis.ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-    checks = [Check("redis", "ok", f"{address} answers"), _rights(client)]
-    try:
-        facts: Mapping[str, Any] = client.info("all")
+        facts = client.info("all")
     except redis.exceptions.NoPermissionError:
         fix = "as operator: `docker compose exec redis /etc/redis/operator-cli INFO`"
         found = "this user may not ask INFO: version, policy and memory cannot be seen"
@@ -159,33 +148,32 @@ def _memory(used: int, limit: int) -> Check:
     return Check(name, "warn" if is_low else "ok", found, fix if is_low else "")
 
 
-def _rights(client: redis.Redis) -> Check:
-    """Tell who we are to Redis; without the right to ask, the user is one of few rights."""
+def _rights(client: redis.Redis, refused: Sequence[str]) -> Check:
+    """Tell who we are to Redis, and whether that is enough for a command that looks on."""
     name = "redis user"
+    if refused:
+        found = f"it may not look at {', '.join(refused)}"
+        return Check(name, "fail", found, f"use the user `{CONSOLE}` in HAWK_REDIS_URL, or {_ACL}")
     try:
-        user = client.execute_command("ACL", "WHOAMI")
-        rules = client.execute_command("ACL", "GETUSER", user)
+        user = _call(client, "ACL", "WHOAMI")
+        rules = _flat(_call(client, "ACL", "GETUSER", user)).split()
     except redis.exceptions.NoPermissionError:
-        found = f"of few rights; it may look at all {len(STREAMS)} kinds of stream"
-        refused = [one.kind for one in STREAMS if not _may_look(client, one.kind)]
-        if refused:
-            found = f"of few rights; it may not look at {', '.join(refused)}"
-        return Check(name, "ok" if not refused else "info", found)
-    told = user.decode(errors="replace") if isinstance(user, bytes) else str(user)
-    is_almighty = b"+@all" in _flat(rules) and b"~*" in _flat(rules)
-    if not is_almighty:
-        return Check(name, "ok", f"{ascii(told[:40])[1:-1]}, with rights of its own")
-    found = f"{ascii(told[:40])[1:-1]} may do everything"
-    if b"nopass" not in _flat(rules):
-        return Check(name, "info", found)
+        return Check(
+            name, "ok", f"of few rights; it may look at all {len(STREAMS)} kinds of stream"
+        )
+    told = ascii(_flat(user).decode(errors="replace")[:40])[1:-1]
+    if not {b"+@all", b"~*"} <= set(rules):
+        return Check(name, "ok", f"{told}, with rights of its own")
+    if b"nopass" not in rules:
+        return Check(name, "info", f"{told} may do everything")
     fix = "let only this machine reach it (`bind 127.0.0.1 -::1`), or make users: docs/security.md"
-    return Check(name, "info", f"{found}, and needs no password", fix)
+    return Check(name, "info", f"{told} may do everything, and needs no password", fix)
 
 
-def _may_look(client: redis.Redis, kind: str) -> bool:
-    underlying = "control" if kind in CONTROL_KINDS else "BTC-USD"
+def _may_look(client: redis.Redis, one: Stream) -> bool:
+    """Ask for the facts of a stream; that there is none yet is an answer too."""
     try:
-        client.execute_command("XINFO", "STREAM", stream_name(kind, underlying))
+        _call(client, "XINFO", "STREAM", stream_name(one.kind, UNDERLYING))
     except redis.exceptions.NoPermissionError:
         return False
     except redis.ResponseError:
@@ -193,7 +181,8 @@ def _may_look(client: redis.Redis, kind: str) -> bool:
     return True
 
 
-CONTROL_KINDS = frozenset(one.kind for one in STREAMS if one.is_control)
+def _call(client: redis.Redis, *words: object) -> Any:
+    return client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 def _flat(value: Any) -> bytes:
@@ -218,9 +207,8 @@ def _program(wait_s: float) -> Check:
     except (OSError, subprocess.TimeoutExpired):
         fix = "install it anew: `apt-get install --reinstall redis-server`"
         return Check("redis", "fail", f"{server} does not run", fix)
-    told = done.stdout.decode(errors="replace")
-    found = _VERSION.search(told)
-    version = found[0].removeprefix("v=") if found else ""
+    told = _VERSION.search(done.stdout.decode(errors="replace"))
+    version = told[0].removeprefix("v=") if told else ""
     text = f"{server} {version or 'of unknown version'}: `hawk up` starts its own"
     return _version_check(version, text)
 

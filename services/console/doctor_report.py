@@ -45,7 +45,7 @@ class Patience:
 
 
 def in_parallel(jobs: Mapping[str, Callable[[], list[Check]]], *, wait_s: float) -> list[Check]:
-    """Run jobs side by side, return what they found in their order; a late one is a failed check."""
+    """Run jobs side by side, return what they found in their order; a late one has failed."""
     results: dict[str, list[Check]] = {}
 
     def run(name: str) -> None:

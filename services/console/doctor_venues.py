@@ -1,4 +1,4 @@
-"""Whether the venues can be used from here: servers, clocks, open markets, and the feeds behind them.
+"""Whether the venues can be used from here: servers, clocks, open markets, feeds.
 
 Of every venue that the chosen series need, all servers are asked what the collector asks them, the
 clock is held against ours, and each feed is subscribed until its first data. All venues at once.
@@ -30,7 +30,10 @@ MILLISECOND_NS = 1_000_000
 MARKETS_TRIED = 2
 """Open markets whose book is asked for and subscribed."""
 
-NTP = "enable NTP: `timedatectl set-ntp true`"
+WITH_A_MARKET = ("clob", "site")
+"""Servers that are asked about one market only."""
+
+NTP = "enable NTP: `timedatectl set-ntp true`; if that runs, the clock that is off is the venue's"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ async def venue_checks(asker: Asker, need: Need) -> list[Check]:
     return [
         _clock_check(asker, venue, timed),
         *_endpoint_checks(asker, venue, [*timed, *told, *further]),
-        *_series_checks(need, told, markets),
+        *_series_checks(need, [*timed, *told], markets),
         *feeds,
     ]
 
@@ -128,7 +131,10 @@ async def _further(asker: Asker, need: Need, markets: Sequence[MarketFacts]) -> 
         gets += map(need.venue.book, (market.instruments or ())[:1])
         if market.open_ns is not None and market.close_ns is not None:
             gets += need.venue.strike(
-                market.market, open_ns=market.open_ns, close_ns=market.close_ns
+                market.market,
+                open_ns=market.open_ns,
+                close_ns=market.close_ns,
+                rule=market.rule or "unknown",
             )
     return await asyncio.gather(*(asker.ask(need.venue, get) for get in gets))
 
@@ -167,17 +173,18 @@ def _endpoint_checks(asker: Asker, venue: Venue, told: Sequence[Told]) -> list[C
             taken_ms = asker.clock.wall_s(taken_ns / MILLISECOND_NS)
             found = f"{len(answers)} answers from {asker.host(endpoint.address)}"
             checks.append(Check(label, "ok", f"{found}, {taken_ms:.0f} ms to the first byte"))
+        elif name in WITH_A_MARKET:
+            checks.append(Check(label, "info", "not asked: no open market is known"))
     return checks
 
 
 def _series_checks(need: Need, told: Sequence[Told], markets: Sequence[MarketFacts]) -> list[Check]:
     """Return whether each series has an open market, and whether the venue trades at all."""
     checks: list[Check] = []
-    for one in told:
-        for said in one.answer.messages:
-            if isinstance(said, ExchangeStatus) and not said.is_trading:
-                fix = "wait: a pause each Thursday 03:00 to 05:00 New York is usual"
-                checks.append(Check(f"trading {need.venue.name}", "warn", "it pauses", fix))
+    said = [message for one in told for message in one.answer.messages]
+    if any(isinstance(one, ExchangeStatus) and not one.is_trading for one in said):
+        fix = "wait; a pause each Thursday from 03:00 to 05:00 in New York is usual"
+        checks.append(Check(f"trading {need.venue.name}", "warn", "the venue pauses", fix))
     for series in need.series:
         found = [market for market in markets if market.series == series]
         if found:
@@ -203,12 +210,12 @@ def _clock_check(asker: Asker, venue: Venue, timed: Sequence[Told]) -> Check:
         middle_ns, half_ns = (low_ns + high_ns) / 2, (high_ns - low_ns) / 2
     speed = asker.clock.speed
     limit_ns = OFFSET_S_MAX * speed * NS
-    found = f"{middle_ns / NS:+.3f} s from ours, to within {half_ns / NS:.3f} s"
-    found += "" if speed == 1.0 else f" of a clock {speed:g} times as fast"
+    text = f"{middle_ns / NS:+.3f} s from ours, to within {half_ns / NS:.3f} s"
+    text += "" if speed == 1.0 else f" of a clock {speed:g} times as fast"
     if abs(middle_ns) <= max(limit_ns, half_ns):
-        return Check(name, "ok", found)
-    found += f"; more than {limit_ns / NS:g} s misjudges closes and breaks signatures"
-    return Check(name, "warn", found, NTP)
+        return Check(name, "ok", text)
+    text += f"; more than {limit_ns / NS:g} s misjudges closes and breaks signatures"
+    return Check(name, "warn", text, NTP)
 
 
 def _bounds(told: Told) -> tuple[int, int] | None:

@@ -108,8 +108,8 @@ class Codec:
         ]
 
 
-BIG_LEVELS = 44_000
-"""Levels that make a snapshot of five million characters: 115 each, with a margin."""
+BIG_LEVELS = 46_000
+"""Levels that make a snapshot of five million characters: 112 each, with a margin."""
 
 
 def _l2_events(kind: str, product: str, updates: list[str]) -> str:

@@ -14,7 +14,7 @@ from services.simulator.life import Market, settlement_of, strike_of
 from services.simulator.naming import (
     NS_PER_MS,
     NS_PER_S,
-    eastern_words,
+    eastern_rule_words,
     rfc3339,
     uuid_of,
 )
@@ -158,20 +158,32 @@ def _quoted(market: Market, context: Context, now_ns: int) -> Value:
     }
 
 
+_SECONDARY = (
+    "Not all cryptocurrency price data is the same. While checking a source like Google or Coinbase"
+    " may help guide your decision, the price used to determine this market is based on CF"
+    " Benchmarks' corresponding Real Time Index (RTI). At the last minute before expiration, 60 RTI"
+    " prices are collected. The official and final value is the average of these prices{rounding}."
+)
+"""The venue's own text (objects of KXBTC15M and KXBTCD, August 2026)."""
+
+
 def _rules(market: Market) -> Value:
-    close, opens = eastern_words(market.close_s), eastern_words(market.open_s)
     index = INDEX[market.kind.underlying]
     average = f"the simple average of the sixty seconds of CF Benchmarks' {index} before"
     if market.kind.is_ladder:
         listed = f"{market.listed_cents // 100}.{market.listed_cents % 100:02d}"
-        primary = f"If {average} {close} is above {listed}, then the market resolves to Yes."
+        hour, date = eastern_rule_words(market.close_s, is_hour=True)
+        primary = f"If {average} {hour} is above {listed} at {hour} on {date}, then"
+        rounding = ""
     else:
-        primary = (
-            f"If {average} {close} is at least {average} {opens}, then the market resolves to Yes."
+        close, opens = (
+            " on ".join(eastern_rule_words(at_s)) for at_s in (market.close_s, market.open_s)
         )
+        primary = f"If {average} {close} is at least {average} {opens}, then"
+        rounding = ", rounded to the nearest 2 decimal places"
     return {
-        "rules_primary": primary,
-        "rules_secondary": "The average of these prices is rounded to 2 decimal places.",
+        "rules_primary": f"{primary} the market resolves to Yes.",
+        "rules_secondary": _SECONDARY.format(rounding=rounding),
     }
 
 

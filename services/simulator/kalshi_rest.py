@@ -175,7 +175,7 @@ def _candidates(query: Query, context: Context, now_ns: int) -> list[Market]:
 
 def _cursor(query: Query) -> int:
     text = first(query, "cursor").removeprefix("o")
-    return int(text) if text.isdigit() and len(text) < 10 else 0
+    return int(text) if text.isdigit() and len(text) <= 12 else 0
 
 
 def _event(event: str, context: Context, now_ns: int) -> Answer:

@@ -95,6 +95,23 @@ def eastern_words(at_s: int) -> str:
     return f"{month} {int(text[8:10])}, {hour % 12 or 12}:{text[14:16]}{half} ET"
 
 
+def eastern_rule_words(at_s: int, *, is_hour: bool = False) -> tuple[str, str]:
+    """Write time and date of an Eastern instant as rules do.
+
+    >>> eastern_rule_words(1_786_942_800), eastern_rule_words(1_786_942_800, is_hour=True)[0]
+    (('1:00 AM EDT', 'Aug 17, 2026'), '1 AM EDT')
+    """
+    offset_s = eastern_offset_s(at_s)
+    text = np.datetime_as_string(np.datetime64(at_s + offset_s, "s"))
+    names = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
+    hour = int(text[11:13])
+    half = "AM" if hour < 12 else "PM"
+    zone = "EDT" if offset_s == -4 * 3_600 else "EST"
+    minutes = "" if is_hour else f":{text[14:16]}"
+    date = f"{names.split()[int(text[5:7]) - 1]} {int(text[8:10])}, {text[:4]}"
+    return f"{hour % 12 or 12}{minutes} {half} {zone}", date
+
+
 def digest(key: str) -> str:
     """Return 64 hexadecimal digits that `key` alone decides."""
     return sha256(key.encode()).hexdigest()

@@ -156,7 +156,7 @@ class Toy:
     def market(self, market: str) -> Get:
         return self.get("market", market)
 
-    def strike(self, market: str, *, open_ns: int, close_ns: int) -> list[Get]:
+    def strike(self, market: str, *, open_ns: int, close_ns: int, rule: str = "") -> list[Get]:
         return []
 
     def book(self, instrument: str) -> Get:

@@ -1,68 +1,18 @@
 """The running world: what sessions hear is what the truth says."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from services.simulator.coinbase_feed import AdvancedSession
-from services.simulator.engine import Client, Engine, Setup
-from services.simulator.faults import Switch
 from services.simulator.kalshi_feed import KalshiSession
 from services.simulator.naming import NS_PER_S
 from services.simulator.polymarket_feed import LiveDataSession, MarketSession
-from services.simulator.routing import Session
 from services.simulator.truth import book_hash
 from services.simulator.wire import Out
 from tests.simulator.rebuilt import Rebuilt
-
-START_S = 1_795_366_800 + 830
-"""A minute and ten seconds before a quarter hour."""
-
-
-class Run:
-    """An engine that runs from START_S, its truth, and clients that note what they hear."""
-
-    def __init__(self, seed: int = 5, *, start_s: int = START_S, every_s: float = 0.0) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self.reported: list[tuple[Switch, bool]] = []
-        self.now_ns = start_s * NS_PER_S
-        self.engine = Engine(
-            Setup(seed, self.now_ns, 1, every_s),
-            write=lambda text: self.lines.extend(json.loads(t) for t in text.splitlines()),
-            report=lambda switch, is_on: self.reported.append((switch, is_on)),
-        )
-
-    def client(self, session: Session, heard: Callable[[Out], None]) -> Client:
-        """Connect a session."""
-
-        def push(messages: list[Out]) -> None:
-            for out in messages:
-                if out.code == 0:
-                    heard(out)
-
-        client = Client(session, push, lambda: self.engine.clients.discard(client))
-        self.engine.clients.add(client)
-        return client
-
-    def until(self, second: float, *, step_ns: int = 50_000_000) -> None:
-        """Let time pass in steps."""
-        while self.now_ns < second * NS_PER_S:
-            self.now_ns += step_ns
-            while self.engine.is_behind(self.now_ns):
-                self.engine.draw()
-            self.engine.advance(self.now_ns)
-
-    def ticks(self) -> list[dict[str, Any]]:
-        """Return the truth's lines of whole seconds."""
-        return [line for line in self.lines if line["kind"] == "tick"]
-
-
-def tickers(run: Run) -> list[str]:
-    """Return the Kalshi markets that have a book."""
-    live = run.engine.world.live_markets()
-    return [market.name for market in live if market.kind.venue == "kalshi"]
+from tests.simulator.running import START_S, Run, tickers
 
 
 def test_a_kalshi_book_rebuilt_from_its_deltas_is_the_true_one_at_every_second() -> None:
@@ -161,9 +111,7 @@ def test_another_seed_is_another_world() -> None:
     assert one.ticks()[-1] != two.ticks()[-1]
 
 
-def test_a_window_settles_on_the_sixty_prints_that_were_published_and_the_next_is_struck_there() -> (
-    None
-):
+def test_a_window_settles_on_published_prints_and_the_next_is_struck_there() -> None:
     run, prints = Run(), {}
     session = KalshiSession(run.engine.context, run.now_ns)
     life: list[dict[str, Any]] = []

@@ -60,7 +60,7 @@ class Coinbase:
         """Ask for a product: whether it trades."""
         return _advanced("market", f"/market/products/{market}", market)
 
-    def strike(self, market: str, *, open_ns: int, close_ns: int) -> list[Get]:
+    def strike(self, market: str, *, open_ns: int, close_ns: int, rule: str) -> list[Get]:
         """Return nothing: a product has no strike."""
         return []
 

@@ -119,13 +119,14 @@ class _StandingEvent(msgspec.Struct, gc=False):
 _Event = _BookTexts | _TradesEvent | _TickerEvent | _StandingEvent
 
 
+class _BookFrame(msgspec.Struct, tag_field="channel", tag="l2_data", gc=False):
+    sequence_num: Number
+    events: list[_BookEvent]
+
+
 class _Envelope(msgspec.Struct, tag_field="channel", gc=False):
     timestamp: str
     sequence_num: Number
-
-
-class _BookFrame(_Envelope, tag="l2_data", gc=False):
-    events: list[_BookEvent]
 
 
 class _TradesFrame(_Envelope, tag="market_trades", gc=False):

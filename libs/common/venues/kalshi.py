@@ -59,7 +59,7 @@ class Kalshi:
         """Ask for all facts about one market."""
         return _get(f"/markets/{quoted(market)}", "market", market)
 
-    def strike(self, market: str, *, open_ns: int, close_ns: int) -> list[Get]:
+    def strike(self, market: str, *, open_ns: int, close_ns: int, rule: str) -> list[Get]:
         """Empty: the market itself tells its strike about a second after it opens."""
         return []
 

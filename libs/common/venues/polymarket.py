@@ -65,7 +65,7 @@ class Polymarket:
         return self._event(market, "market")
 
     def strike(
-        self, market: str, *, open_ns: int, close_ns: int, rule: str = "chainlink_twap60"
+        self, market: str, *, open_ns: int, close_ns: int, rule: str
     ) -> list[Get]:
         """Ask the web site for the price to beat; Gamma tells it only after the window's end.
 

@@ -173,8 +173,11 @@ class Venue(Protocol):
     def market(self, market: str) -> Get:
         """Ask for all facts about one market: strike, status, result."""
 
-    def strike(self, market: str, *, open_ns: int, close_ns: int) -> list[Get]:
-        """Ask further sources of a strike, in order of trust; empty: `market` is the only one."""
+    def strike(self, market: str, *, open_ns: int, close_ns: int, rule: str) -> list[Get]:
+        """Ask further sources of a strike, in order of trust; empty: `market` is the only one.
+
+        `rule` is the market's settlement rule, which decides what its strike is.
+        """
 
     def book(self, instrument: str) -> Get:
         """Ask for one whole book."""

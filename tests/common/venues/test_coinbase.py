@@ -84,7 +84,7 @@ def test_spot_venue_has_products_and_nothing_that_settles() -> None:
     assert set(COINBASE.products) == {"BTC-USD", "ETH-USD", "SOL-USD"}
     assert not COINBASE.series
     assert COINBASE.listing("x", now_ns=T0_NS, windows=1) == []
-    assert COINBASE.strike("BTC-USD", open_ns=0, close_ns=1) == []
+    assert COINBASE.strike("BTC-USD", open_ns=0, close_ns=1, rule="x") == []
     assert COINBASE.settled("x", start_ns=0, end_ns=1) == []
     assert (COINBASE.status(), COINBASE.terms("x"), COINBASE.cutoff()) == (None, None, None)
 
