@@ -130,7 +130,7 @@ async def _clock(simulator_url: str | None, session: aiohttp.ClientSession) -> S
         told = json.loads(text)
         return StreamTime(int(told["start_ns"]), int(told["began_ns"]), float(told["speed"]))
     except (ValueError, KeyError, TypeError):
-        raise GaveUp(f"{simulator_url}/clock does not answer: {text[:200]}") from None
+        raise GaveUp(f"{simulator_url}/clock does not answer: {text[:200]!a}") from None
 
 
 class _Filling:

@@ -151,4 +151,5 @@ class _Server:
 
 
 def _line(get: Get, text: str) -> str:
-    return f"{get.venue} {get.endpoint}, {get.purpose} of {get.subject}: {text}"[:300]
+    line = f"{get.venue} {get.endpoint}, {get.purpose} of {get.subject}: {text}"[:300]
+    return ascii(line)[1:-1]  # the text may be a venue's, and the line is printed

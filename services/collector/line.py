@@ -70,6 +70,7 @@ class Line:
         self._channel_of: dict[str, str] = {}
         self._alive_ns: dict[str, int] = {}
         self._data_ns = now_ns
+        self._lag_ns = 0
         self._asked: dict[str, tuple[int, int]] = {}
         self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
         self.has_missed = False
@@ -100,6 +101,8 @@ class Line:
         """Take one text; return its frame, and the messages that are not about books or us."""
         frame = self.feed.parse(text)
         self.counts["frame"] += 1
+        if frame.about_ns is not None:
+            self._lag_ns = ts_ns - frame.about_ns
         if frame.sequence is not None and not self._follows(frame, ts_ns):
             return frame, []
         others: list[Message] = []
@@ -117,9 +120,16 @@ class Line:
         self._reject(reject("too_large", detail), ts_ns)
 
     def age_ns(self, instrument: str, now_ns: int) -> int:
-        """Return how long ago the venue last proved that it tells changes of this book."""
-        key = self._channel_of.get(instrument, "") if self.feed.is_numbered else instrument
-        return now_ns - self._alive_ns.get(key, self._opened_ns)
+        """Return how long ago the venue last proved that it tells changes of this book.
+
+        Texts that arrive late are as old as their own time says: a connection that is slower than
+        the market shows a fresh stream of yesterday's books. Where frames are not numbered, their
+        time is that of the last change, which may be long ago in a quiet market.
+        """
+        if not self.feed.is_numbered:
+            return now_ns - self._alive_ns.get(instrument, self._opened_ns)
+        channel = self._channel_of.get(instrument, "")
+        return max(now_ns - self._alive_ns.get(channel, self._opened_ns), self._lag_ns)
 
     def confirm(self, instrument: str, now_ns: int) -> None:
         """Note that another source has just shown the same book."""

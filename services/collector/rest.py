@@ -134,9 +134,14 @@ class Allowance:
         self._paused_until_s = 0.0
 
     def pause(self) -> None:
-        """Leave the endpoint alone for a while, each time longer."""
+        """Leave the endpoint alone for a while, each time longer.
+
+        In a pause this does nothing: it is an answer to what was asked before the pause.
+        """
+        if time.monotonic() < self._paused_until_s:
+            return
         seconds = self._backoff.next_s() / self._speed
-        self._paused_until_s = max(self._paused_until_s, time.monotonic() + seconds)
+        self._paused_until_s = time.monotonic() + seconds
 
     def restore(self) -> None:
         """Note an answer: the next pause is short again."""

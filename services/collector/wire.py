@@ -39,6 +39,9 @@ RECONNECT_FIRST_S, RECONNECT_S_MAX = 0.25, 30.0
 """Stream seconds before a connection is tried again: soon at first, because most ends are a
 restart; never so long that an outage lasts much longer for us than for the venue."""
 
+LIVED_S = 20.0
+"""A connection that lasted so long was sound: the next one is tried soon again."""
+
 REFUSED_S = 120.0
 """After a refusal that trying again would only make worse (a bad key, a ban)."""
 
@@ -135,8 +138,9 @@ class Wire:
         """Keep one feed connected, for ever."""
         backoff = Backoff(first_s=RECONNECT_FIRST_S, max_s=RECONNECT_S_MAX)
         while True:
-            has_lived = await self._live(feed, session)
-            if has_lived:
+            began_s = time.monotonic()
+            await self._live(feed, session)
+            if time.monotonic() - began_s > self._clock.wall_s(LIVED_S):
                 backoff.reset()
             wait_s = backoff.next_s()
             if feed.name in self._refused:
@@ -144,8 +148,8 @@ class Wire:
                 wait_s = REFUSED_S
             await asyncio.sleep(self._clock.wall_s(wait_s))
 
-    async def _live(self, feed: Feed, session: aiohttp.ClientSession) -> bool:
-        """Connect once and read to the end; return whether the venue sent anything."""
+    async def _live(self, feed: Feed, session: aiohttp.ClientSession) -> None:
+        """Connect once and read to the end."""
         self._connections += 1
         connection, is_open, texts, reason = self._connections, False, 0, "closed"
         wait_s = max(self._clock.wall_s(CONNECT_S_MAX), WALL_S_MIN)
@@ -176,7 +180,6 @@ class Wire:
                 self._sockets.pop(feed.name, None)
                 self._hear(Closed(self._now_ns(), feed.name, connection, reason))
         log().info("feed.closed", feed=feed.name, connection=connection, texts=texts, reason=reason)
-        return texts > 0
 
     async def _read(
         self, feed: Feed, connection: int, socket: aiohttp.ClientWebSocketResponse

@@ -36,12 +36,12 @@ class Check(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class Patience:
     """Wall seconds that are waited. The longest chain, simulator's clock, one answer after a second
-    of asking, one socket, is below `total_s`, and that below the 20 s a person is promised."""
+    of asking, one socket, is below `total_s`, and that below the 20 s that a person is promised."""
 
     request_s: float = 5.0
     socket_s: float = 6.0
     redis_s: float = 3.0
-    total_s: float = 18.0
+    total_s: float = 16.0
 
 
 def in_parallel(jobs: Mapping[str, Callable[[], list[Check]]], *, wait_s: float) -> list[Check]:

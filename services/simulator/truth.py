@@ -6,7 +6,7 @@ before, as [nanoseconds after that second, hash]: a snapshot taken with some lat
 hash is that of a version which stood a moment earlier.
 
 Prices are whole 1e-4 USD and sizes whole 1e-2 contracts, cut, in terms of YES (Up); of spot both
-are floats, in USD and coins.
+are floats, in USD and coins, and a hash is of the best level a side alone.
 """
 
 from collections.abc import Mapping, Sequence

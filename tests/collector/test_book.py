@@ -121,6 +121,6 @@ class TestTops:
         assert [top for _, top in made.tops][1:] == stood[:-1]
 
     def test_a_deep_book_remembers_none(self) -> None:
-        made = whole({price: 1 for price in range(TOPS_LEVELS_MAX + 1)}, {})
+        made = whole(dict.fromkeys(range(TOPS_LEVELS_MAX + 1), 1), {})
         made.note_top(1)
         assert not made.tops

@@ -22,8 +22,8 @@ OPEN_NS = 1_786_941_900 * S  # 2026-08-17T04:45:00Z
 MARKET = "KXBTC15M-26AUG170100-00"
 RULE = (
     "If the simple average of the sixty seconds of CF Benchmarks' BRTI before 1:00 AM EDT on Aug"
-    " 17, 2026 is at least the simple average of the sixty seconds of CF Benchmarks' BRTI before 12:45"
-    " AM EDT on August 17, 2026, then the market resolves to Yes."
+    " 17, 2026 is at least the simple average of the sixty seconds of CF Benchmarks' BRTI before"
+    " 12:45 AM EDT on August 17, 2026, then the market resolves to Yes."
 )
 RECORDINGS = Path(
     os.environ.get("HAWK_RECORDINGS") or Path(__file__).parents[2].parent / "shared/data/recordings"

@@ -640,15 +640,62 @@ class TestHostility:
         assert list(run.quotes()) == [float(s) for s in range(8)]
         assert set(times_covered(run, "T-1").values()) == {1}
 
+    def test_no_gap_is_empty(self) -> None:
+        run = Run()
+        run.answer(0.3, facts())
+        run.open(0.4)
+        run.hear(0.5, book())
+        run.until(3.0)
+        assert all(gap.start_ns < gap.end_ns for gap in run.gaps().values())
+
+
+class TestRestart:
+    def test_a_market_that_closed_while_nobody_ran_still_gets_its_result(self) -> None:
+        before = watched()
+        before.until(5.0)
+        run = Run(start_s=5.0, born_s=930.2, unresolved=before.markets())
+        run.until(932.0)
+        assert ("market", "T-1") in {(f.get.purpose, f.get.subject) for f in run.fetches}
+        done = facts(status="settled", result="yes", settlement_usd=100_001.0)
+        run.answer(932.5, done, purpose="market", subject="T-1")
+        assert [e.result for e in run.events() if isinstance(e, Resolution)] == ["yes"]
+        (gap,) = run.gaps().values()
+        assert (gap.start_ns, gap.end_ns, gap.reason) == (at(5), at(900), "not_running")
+
+    @pytest.mark.parametrize("born_s", [5.3, 6.0, 6.7, 7.2, 40.2])
+    def test_a_market_that_is_still_open_goes_on_without_a_hole_or_a_second_row(
+        self, born_s: float
+    ) -> None:
+        before = watched()
+        before.until(5.0)
+        run = Run(start_s=5.0, born_s=born_s, unresolved=before.markets())
+        run.answer(born_s + 0.1, facts())
+        run.open(born_s + 0.2)
+        run.hear(born_s + 0.3, book())
+        run.until(45.0)
+        assert times_covered(run, "T-1") == {at(s): 1 for s in range(6, 46)}
+        assert not run.markets()
+
+    def test_a_strike_that_changed_while_nobody_ran_is_said_and_told(self) -> None:
+        before = watched()
+        run = Run(start_s=5.0, born_s=8.2, unresolved=before.markets())
+        run.answer(8.3, facts(strike_usd=1.0))
+        assert [market.strike_usd for market in run.markets()] == [1.0]
+        assert "market_changed" in [notice.rule for notice in run.notices]
+
 
 class TestCoverage:
-    @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 30)), max_size=60))
+    @given(
+        st.lists(st.tuples(st.integers(0, 12), st.integers(1, 30)), max_size=60),
+        st.sampled_from((1, 1, 5)),
+        st.integers(-9, 60),
+    )
     @settings(max_examples=200)
     def test_every_tick_of_an_open_market_has_exactly_one_row_whatever_arrives(
-        self, steps: list[tuple[int, int]]
+        self, steps: list[tuple[int, int]], interval_s: int, passed: int
     ) -> None:
-        run, passed, connection = Run(), -9, 0
-        run.answer(-0.9, facts())
+        run, connection = Run(interval_s=interval_s), 0
+        run.answer(passed / 10, facts())
         for kind, tenths in steps:
             passed += tenths + (10 * SUSPENDED_S if kind == 0 else 0)
             second = passed / 10
@@ -670,11 +717,11 @@ class TestCoverage:
                 run.hear(second, change(4_800, kind), connection=connection)
         end_s = min(passed // 10 + 2, 899)
         run.until(end_s)
-        rows = times_covered(run, "T-1")
+        rows = times_covered(run, "T-1", interval_s * S)
         # Whether a gap that begins with the life of a market speaks of the tick at its open is
         # not told by [start, end).
         assert rows.pop(at(0), 1) == 1
-        assert rows == {at(s): 1 for s in range(1, end_s + 1)}
+        assert rows == {at(s): 1 for s in range(interval_s, end_s + 1, interval_s)}
 
 
 class TestLifeCycle:

@@ -237,14 +237,15 @@ class Run:
         start_s: float = -1.0,
         born_s: float | None = None,
         interval_s: int = 1,
-        underlyings: Sequence[str] = ("BTC-USD",),
+        unresolved: Sequence[Market] = (),
     ) -> None:
         """Start `start_s` behind the open; with `born_s` a run before ended at `start_s`."""
-        made: Sequence[Venue] = venues or (Toy(),)
+        made = venues if venues else (Toy(),)
         self.plan = Plan(
             venues={venue.name: venue for venue in made},
             series={v.name: dict.fromkeys(v.series, interval_s) for v in made if v.series},
-            underlyings=underlyings,
+            underlyings=("BTC-USD",),
+            unresolved=tuple(unresolved),
         )
         begin_ns = at(start_s if born_s is None else born_s)
         self.born_ns, self.start_ns = begin_ns, at(start_s) if born_s is not None else -1

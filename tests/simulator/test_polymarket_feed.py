@@ -115,11 +115,14 @@ def test_a_resolution_and_a_new_market_are_told_with_custom_features(market: Cli
 
 
 def test_a_tick_size_change_is_followed_by_the_book_of_each_token() -> None:
-    run = Run(start_s=START_S - 800)
+    world = Run().engine.world
+    kind = next(k for k in world.kinds if k.name == "btc-updown-15m")
+    found = (world.quotes(m) for m in world.markets(kind, START_S - 9_000, START_S))
+    quotes = next(q for q in found if q.fine_s is not None)
+    run = Run(start_s=(quotes.fine_s or 0) - 2)
     client = Client(run, MarketSession(run.engine.context, run.now_ns))
-    quoted = [m for m in run.engine.world.live_markets() if m.kind.venue == "polymarket"]
-    client.say({"assets_ids": [token for m in quoted for token in m.tokens]})
-    run.until(START_S + 60, step_ns=NS_PER_S)
+    client.say({"assets_ids": list(quotes.market.tokens)})
+    run.until((quotes.fine_s or 0) + 3)
     kinds = [m["event_type"] for m in client.heard()]
     first = kinds.index("tick_size_change")
     assert kinds[first : first + 4] == ["tick_size_change", "tick_size_change", "book", "book"]

@@ -25,10 +25,12 @@ def test_the_first_version_of_a_second_is_the_book_of_the_tick_before() -> None:
     run.until(START_S + 5)
     before, after = run.ticks()[-2:]
     for name, book in after["books"].items():
+        # Of spot a recorder keeps the touch alone, and so does the hash.
+        n = 1 if name == "BTC-USD" else 5
         if name in before["books"]:
             old = before["books"][name]
-            assert book["versions"][0] == [0, book_hash(old["bids"], old["asks"])]
-            assert book["versions"][-1][1] == book_hash(book["bids"], book["asks"])
+            assert book["versions"][0] == [0, book_hash(old["bids"][:n], old["asks"][:n])]
+            assert book["versions"][-1][1] == book_hash(book["bids"][:n], book["asks"][:n])
 
 
 def test_markets_that_stand_at_the_start_are_named_with_what_is_known_of_them() -> None:
