@@ -64,9 +64,12 @@ context.close()
 class Run:
     """A simulator and a collector in a folder."""
 
-    def __init__(self, folder: Path, *, speed: float, seed: int, faults: bool) -> None:
-        """Prepare; nothing runs yet."""
+    def __init__(
+        self, folder: Path, *, speed: float, seed: int, faults: bool, start: str = "now"
+    ) -> None:
+        """Prepare; nothing runs yet. `start` is the stream time at which the world begins."""
         self.folder, self._speed, self._seed, self._faults = folder, speed, seed, faults
+        self._start = start
         self.root, self.truth = folder / "data", folder / "truth" / "truth.jsonl"
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -77,7 +80,7 @@ class Run:
     def start_simulator(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "services.simulator", "--port", str(self._port)]
-        command += ["--speed", str(self._speed), "--seed", str(self._seed)]
+        command += ["--speed", str(self._speed), "--seed", str(self._seed), "--start", self._start]
         command += ["--truth", str(self.folder / "truth"), "--kalshi-key"]
         command += [str(self.folder / "public.pem")]
         if self._faults:
@@ -109,6 +112,11 @@ class Run:
             self.collector = subprocess.Popen(
                 [sys.executable, "-c", _COLLECTOR], env=environment, stdout=log, stderr=log
             )
+
+    def hurt(self, name: str, venue: str, seconds: float) -> None:
+        """Switch a fault on for so many stream seconds."""
+        told = json.dumps({"name": name, "venue": venue, "seconds": seconds}).encode()
+        urllib.request.urlopen(f"{self.url}/faults", data=told, timeout=10).read()
 
     def stop(self) -> int:
         """Stop both; return the collector's exit code."""

@@ -16,8 +16,8 @@ SHELLS = {
         "sealing", "service", "settings", "sources", "stream_writer", "telemetry", "web",
     },
     "services/collector": {
-        "capture", "capture_import", "live", "metrics", "play", "publisher", "recording", "rest",
-        "shell", "simulation", "wire",
+        "backfill", "capture", "capture_import", "historian", "live", "metrics", "pieces", "play",
+        "provenance", "publisher", "recording", "rest", "shell", "simulation", "wire",
     },
     "services/features": {"shell"},
     "services/predictor": {
@@ -29,7 +29,7 @@ SHELLS = {
     },
     "services/trader": {"metrics", "proof", "shell"},
     "services/monitor": {"disk", "firing", "metrics", "probes", "records", "shell"},
-    "services/simulator": {"day", "recording"},
+    "services/simulator": {"connection", "day", "recording", "server", "serving"},
 }  # fmt: skip
 """Files that may touch the world; every file of services/console may. All others are pure."""
 

@@ -28,6 +28,13 @@ def _refuse_empty(value: object) -> object:
     return value
 
 
+def _none_if_empty(value: object) -> object:
+    """Take the empty text, which Compose passes on for what is not set, for nothing."""
+    return None if value == "" else value
+
+
+KeyPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+KeyName = Annotated[str | None, BeforeValidator(_none_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_refuse_empty)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -67,8 +74,11 @@ class Settings(BaseSettings):
     simulator_url: str | None = Field(
         None, description="simulator that stands in for all venues: http://host:port"
     )
-    kalshi_key_id: str | None = Field(None, description="id of a Kalshi API key, for its WebSocket")
-    kalshi_key_file: OptionalPath = Field(
+    simulator_url_file: OptionalPath = Field(
+        None, description="file with that address, written by a simulator; no file: the venues"
+    )
+    kalshi_key_id: KeyName = Field(None, description="id of a Kalshi API key, for its WebSocket")
+    kalshi_key_file: KeyPath = Field(
         None, description="file with that key, PEM; read rights are enough, it never trades"
     )
     capture: bool = Field(
@@ -124,16 +134,24 @@ class Settings(BaseSettings):
             raise ValueError("no password in an address: name its file in HAWK_REDIS_PASSWORD_FILE")
         return url
 
+    def simulator(self) -> str | None:
+        """Return the address of a simulator that stands in for the venues; None: there is none.
+
+        Raises `ConfigError` if the file that one has written is not an address.
+        """
+        path = self.simulator_url_file
+        if self.simulator_url is not None or path is None or not path.exists():
+            return self.simulator_url
+        try:
+            return refuse_other_schemes(path.read_text().strip())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"HAWK_SIMULATOR_URL_FILE {path}: {error}") from error
+
     @field_validator("simulator_url")
     @classmethod
-    def refuse_other_schemes(cls, url: str | None) -> str | None:
+    def refuse_other_addresses(cls, url: str | None) -> str | None:
         """Refuse an address that cannot be put before a venue's own."""
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise ValueError("a simulator's address is http://host:port, such as the one it prints")
-        return url.rstrip("/")
+        return None if url is None else refuse_other_schemes(url)
 
     @field_validator("stage")
     @classmethod
@@ -142,6 +160,14 @@ class Settings(BaseSettings):
         if stage == "live":
             raise ValueError("live is not in this release: no code here can send an order")
         return stage
+
+
+def refuse_other_schemes(url: str) -> str:
+    """Return a simulator's address; raise `ValueError` if it is none."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("a simulator's address is http://host:port, such as the one it prints")
+    return url.rstrip("/")
 
 
 def load_settings(env_file: Path | None = Path(".env")) -> Settings:

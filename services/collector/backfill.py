@@ -107,8 +107,8 @@ async def _run(
 ) -> Filled:
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        clock = await _clock(settings.simulator_url, session)
-        historian = Historian(VENUES, clock, session, address=address_of(settings.simulator_url))
+        clock = await _clock(settings.simulator(), session)
+        historian = Historian(VENUES, clock, session, address=address_of(settings.simulator()))
         filling = _Filling(root, request, historian, on_progress)
         work = asyncio.create_task(filling.run())
         loop = asyncio.get_running_loop()

@@ -118,12 +118,14 @@ class Book:
         """Return best bid and best ask; None where a side is empty."""
         return (max(self.bids, default=None), min(self.asks, default=None))
 
-    def levels(self, n: int) -> tuple[list[Level], list[Level]]:
-        """Return the best `n` bids and asks, best first.
+    def levels(self, n: int, *, size_min: Price = 0) -> tuple[list[Level], list[Level]]:
+        """Return the best `n` bids and asks of at least `size_min`, best first.
 
         >>> book = Book()
         >>> book.replace(BookSnapshot("X", bids=[(1, 5), (2, 6)], asks=[(4, 7)]))
         >>> book.levels(1)
         ([(2, 6)], [(4, 7)])
         """
-        return nlargest(n, self.bids.items()), nsmallest(n, self.asks.items())
+        bids = (level for level in self.bids.items() if level[1] >= size_min)
+        asks = (level for level in self.asks.items() if level[1] >= size_min)
+        return nlargest(n, bids), nsmallest(n, asks)

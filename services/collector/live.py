@@ -15,6 +15,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -38,9 +39,11 @@ from services.collector import metrics
 from services.collector.capture import CaptureWriter
 from services.collector.instants import Instant
 from services.collector.life import fee_fingerprint
+from services.collector.markets import imported_fingerprint
 from services.collector.observer import Observer, Plan
 from services.collector.pace import NoPace
 from services.collector.play import Player
+from services.collector.provenance import REAL, claim
 from services.collector.publisher import Publisher
 from services.collector.traffic import Wishes
 from services.collector.wire import Wire
@@ -60,6 +63,8 @@ UNRESOLVED_NS = 2 * 86_400 * NS
 WAITING_MAX = 50_000
 """Instants that wait for a disk that takes nothing; beyond it the newest are given up and become a
 gap. Some hours at one a second, and 100 MB."""
+
+SIMULATED = "a simulator of the venues"
 
 QUEUE_POLL_S = 0.2
 CLOCK_ANSWER_S = 2.0
@@ -81,11 +86,13 @@ def run_live(context: Context) -> None:
     settings = context.settings
     chosen = parse_selection(settings.series, VENUES)
     key = _key(settings)
-    clock = _clock(context)
+    place = settings.simulator()
+    clock = _clock(context, place)
     if clock is None:
         return
     sign = _signer(key, settings.kalshi_key_id or "", clock)
     underlyings = underlyings_of(chosen, VENUES)
+    claim(context.root, REAL if place is None else SIMULATED)
     publisher = Publisher(context, underlyings)
     try:
         log().info("collector.started", underlyings=publisher.underlyings, series=chosen)
@@ -108,38 +115,44 @@ def run_live(context: Context) -> None:
         )
         position_ns = publisher.position_ns
         observer = Observer(plan, start_ns=position_ns, born_ns=max(now_ns, position_ns))
-        _Recorder(
-            context, publisher, observer=observer, clock=clock, venues=venues, sign=sign
-        ).run()
+        recorder = _Recorder(
+            context,
+            publisher,
+            observer=observer,
+            wire=_Wiring(venues=venues, clock=clock, address=address_of(place), sign=sign),
+        )
+        recorder.run()
     finally:
         publisher.close()
+
+
+@dataclass(frozen=True)
+class _Wiring:
+    """What the sockets need to know."""
+
+    venues: Mapping[str, Venue]
+    clock: StreamTime
+    address: Callable[[str], str]
+    sign: Sign
 
 
 class _Recorder:
     """The two threads of a live collector, and the queue between them."""
 
     def __init__(
-        self,
-        context: Context,
-        publisher: Publisher,
-        *,
-        observer: Observer,
-        clock: StreamTime,
-        venues: Mapping[str, Venue],
-        sign: Sign,
+        self, context: Context, publisher: Publisher, *, observer: Observer, wire: _Wiring
     ) -> None:
         self._context, self._publisher, self._observer = context, publisher, observer
         self._instants: queue.Queue[Instant] = queue.Queue(WAITING_MAX)
         self._lost_ns: int | None = None
-        folder = context.root / "captures"
         self._wire = Wire(
             observer,
-            venues,
-            clock,
-            address=address_of(context.settings.simulator_url),
-            sign=sign,
+            wire.venues,
+            wire.clock,
+            address=wire.address,
+            sign=wire.sign,
             take=self._take,
-            capture=CaptureWriter(folder) if context.settings.capture else None,
+            capture=CaptureWriter(context.root / "captures") if context.settings.capture else None,
         )
 
     def run(self) -> None:
@@ -214,9 +227,8 @@ def address_of(simulator_url: str | None) -> Callable[[str], str]:
     return simulated
 
 
-def _clock(context: Context) -> StreamTime | None:
+def _clock(context: Context, url: str | None) -> StreamTime | None:
     """Return the clock of the venues; None if we are stopped before the simulator tells its own."""
-    url = context.settings.simulator_url
     if url is None:
         return StreamTime(start_ns=0, began_ns=0, speed=1.0)
     text = f"SIMULATED VENUES at {url}: no market is behind what they quote"
@@ -275,11 +287,18 @@ def _rules(root: Path, now_ns: int) -> dict[str, dict[str, tuple[str, str]]]:
     found: dict[str, dict[str, tuple[str, str]]] = {}
     start_ns = max(0, now_ns - RULES_DAYS * 86_400 * NS)
     for event in Archive(root).scan({Market: start_ns}, end_ns=TIME_MAX_NS):
-        if isinstance(event, Market) and event.rule_fingerprint and event.status != "quarantined":
+        if isinstance(event, Market) and _is_ruled(event):
             series = found.setdefault(event.venue, {})
             fee = fee_fingerprint(event.fee) or series.get(event.series, ("", ""))[1]
             series[event.series] = (event.rule_fingerprint, fee)
     return found
+
+
+def _is_ruled(market: Market) -> bool:
+    """Tell whether a market's fingerprint is that of a venue's own text, and was not refused."""
+    imported = imported_fingerprint(market.comparator, market.settlement_rule, market.fee)
+    is_told = market.rule_fingerprint not in ("", imported)
+    return is_told and market.status != "quarantined"
 
 
 def _unresolved(root: Path, now_ns: int) -> tuple[Market, ...]:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from libs.common.events import Event, Market, Resolution, event_id
+from libs.common.events import Event, FeeSchedule, Market, Resolution, event_id
 from libs.common.pricing import TERMS
 from services.collector.validation import TIME_NS_MAX, is_name, is_place
 
@@ -102,7 +102,7 @@ def _market_flags(row: dict[str, Any], recorded: RecordedMarket) -> list[str]:
 
 def _recorded(row: dict[str, Any]) -> RecordedMarket:
     terms = TERMS.get((row["venue"], row["series"]))
-    rule = (row["comparator"], row["settlement_rule"], terms.fee.name if terms else None)
+    fee = terms.fee if terms else None
     market = Market(
         ts_ns=row["open_ns"],
         id="",
@@ -114,9 +114,9 @@ def _recorded(row: dict[str, Any]) -> RecordedMarket:
         close_ns=row["close_ns"],
         comparator=row["comparator"],
         settlement_rule=row["settlement_rule"],
-        fee=terms.fee if terms else None,
+        fee=fee,
         tick_ranges=terms.tick_ranges if terms else (),
-        rule_fingerprint=event_id("rule", *rule),
+        rule_fingerprint=imported_fingerprint(row["comparator"], row["settlement_rule"], fee),
     )
     strike_known = row.get("strike_known_ns")
     if strike_known is None:
@@ -155,6 +155,11 @@ def market_facts(recorded: dict[tuple[str, str], RecordedMarket]) -> dict[type[E
         if entry.result is not None:
             facts[Resolution].append(_resolution(entry))
     return facts
+
+
+def imported_fingerprint(comparator: str, rule: str, fee: FeeSchedule | None) -> str:
+    """Return the fingerprint of an imported market, whose rule nobody has the text of."""
+    return event_id("rule", comparator, rule, fee.name if fee else None)
 
 
 def identified(market: Market) -> Market:

@@ -69,7 +69,7 @@ def is_stale(age_ns: int, interval_ns: int) -> bool:
 def quote(venue: str, life: Life, sight: Sight, *, slot: Slot) -> QuoteSnapshot:
     """Return the snapshot of an open market's book in terms of YES; sizes floor to 1e-2."""
     book = sight.book or Book()
-    bids, asks = (_whole(side) for side in book.levels(2 * LEVELS_MAX))
+    bids, asks = (_whole(side) for side in book.levels(LEVELS_MAX, size_min=E6_PER_E2))
     bid_e4, ask_e4 = tuple(p for p, _ in bids), tuple(p for p, _ in asks)
     bid_e2, ask_e2 = tuple(s for _, s in bids), tuple(s for _, s in asks)
     flags = Flag.GAP if slot.follows_gap else Flag(0)
@@ -96,9 +96,8 @@ def quote(venue: str, life: Life, sight: Sight, *, slot: Slot) -> QuoteSnapshot:
 
 
 def _whole(side: list[Level]) -> list[tuple[int, int]]:
-    """Return the best levels in 1e-2 contracts; what is less than one unit is not there."""
-    levels = ((int(price), int(size) // E6_PER_E2) for price, size in side)
-    return [level for level in levels if level[1]][:LEVELS_MAX]
+    """Return levels in 1e-2 contracts, cut."""
+    return [(int(price), int(size) // E6_PER_E2) for price, size in side]
 
 
 def spot(

@@ -112,8 +112,11 @@ class Sampling:
                 tape.broken()
         for name, markets in self._markets.items():
             for life in markets.lived(start_ns, end_ns):
-                self._was_gap[name, life.facts.market] = True
-                span_ns = (max(start_ns, life.open_ns), min(end_ns, life.close_ns))
+                key = (name, life.facts.market)
+                # What was not sampled yet is missing since it opened.
+                since_ns = start_ns if key in self._was_gap else self._start_ns
+                self._was_gap[key] = True
+                span_ns = (max(since_ns, life.open_ns), min(end_ns, life.close_ns))
                 events.append(self._gap(name, life, reason, span_ns=span_ns, ts_ns=ts_ns))
         return events
 
@@ -213,7 +216,7 @@ class Sampling:
         self._panel.prove(venue, names[0], ts_ns)
         rows: list[Event] = []
         first_ns = max(life.open_ns, self._start_ns)
-        if key not in self._was_gap and ts_ns - first_ns >= interval_ns:
+        if key not in self._was_gap and ts_ns - first_ns > interval_ns:
             # We were not there, or did not know of it, since it opened or we last ran.
             reason = "not_running" if self._born_ns > life.open_ns else "not_known"
             rows.append(

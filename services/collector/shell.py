@@ -16,10 +16,12 @@ from services.collector.instants import Piece, instants, underlyings_of
 from services.collector.judgement import judge
 from services.collector.pace import HOLE_NS_MAX, Pace
 from services.collector.play import Player
+from services.collector.provenance import claim
 from services.collector.publisher import Publisher
 from services.collector.recording import read_recording
 from services.collector.simulation import Simulation
 
+DRAWN = "a simulation drawn day by day"
 SIMULATOR = "simulator"
 """The component of `/readyz` that waits for a simulated day."""
 
@@ -63,6 +65,7 @@ def _run_simulated(context: Context, source: Source) -> None:
     text = "SIMULATED DATA: prices, quotes and results are drawn from a seed, no market is behind"
     log().warning("source.simulated", note=text, source=context.settings.source)
     context.health.note("source", text)
+    claim(context.root, DRAWN)
     simulation = Simulation(
         context.root,
         source,

@@ -141,7 +141,7 @@ async def clock_of(
 ) -> tuple[StreamTime, list[Check]]:
     """Return the clock of the venues; with a check that failed it is not theirs."""
     real = StreamTime(start_ns=0, began_ns=0, speed=1.0)
-    url = settings.simulator_url
+    url = settings.simulator()
     if url is None:
         return real, []
     fix = (

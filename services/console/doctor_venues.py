@@ -71,7 +71,7 @@ async def _checked(settings: Settings, patience: Patience) -> list[Check]:
         checks = found + checks
         if any(one.level == "fail" for one in found):
             return checks
-        asker = Asker(session, clock, settings.simulator_url, signer, patience)
+        asker = Asker(session, clock, settings.simulator(), signer, patience)
         jobs = [venue_checks(asker, need) for need in needs]
         if signer is not None:
             jobs.insert(0, scope_checks(asker, settings.kalshi_key_id or ""))

@@ -5,7 +5,7 @@ Each service has a folder, a volume of its own: what is in it is all that the se
     <service>/redis_password   predictor/api_key   grafana/admin_password
     redis/users.acl, operator_password, health_password
     signing/signing.key, signing.pub   verifying/signing.pub
-    alertmanager/alertmanager.yml, webhook_url
+    alertmanager/alertmanager.yml, webhook_url   collector/kalshi_key
 
 A secret that is there is never written over. What is made from others is made anew at each run:
 `users.acl`, because the table of streams may have changed, and what Alertmanager is told. All that
@@ -27,6 +27,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,6 +38,7 @@ from libs.common.keys import PRIVATE_KEY, PUBLIC_KEY
 from libs.common.redis_acl import CONSOLE, HEALTH, OPERATOR, password_hash, users_acl
 from libs.common.settings import load_settings
 from libs.common.streams import SERVICES
+from libs.common.venues.kalshi_key import load_key
 
 MODE = 0o400
 """Its owner reads, nobody writes; the owner is the user of all containers."""
@@ -66,6 +68,10 @@ FOLDERS = sorted(
     {name.partition("/")[0] for name in (*PASSWORD_FILES, *PUBLIC_KEYS, USERS_ACL, ALERTMANAGER)}
 )
 
+KALSHI_KEY = "collector/kalshi_key"
+OPTIONAL = (WEBHOOK_URL, KALSHI_KEY)
+"""Files that are there only while the operator gives what they hold."""
+
 SILENT, WEBHOOK = "silent.yml", "webhook.yml"
 
 READABLE = "run `chmod -R go+rX deploy` in the clone, then start again"
@@ -91,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--alertmanager", type=Path, required=True, help=f"folder with {SILENT} and {WEBHOOK}"
     )
     parser.add_argument("--webhook", type=Path, help="file with the address to post alerts to")
+    parser.add_argument("--kalshi-key", type=Path, help="file with the operator's Kalshi key")
+    parser.add_argument("--forget", type=Path, help="file to remove: what an earlier run was told")
     parser.add_argument(
         "--readable",
         type=Path,
@@ -104,14 +112,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_settings(env_file=None)
         for folder in asked.readable:
             require_readable(folder)
-        make_secrets(asked.to, asked.alertmanager, asked.webhook, tell=_print)
+        if asked.forget is not None:
+            asked.forget.unlink(missing_ok=True)
+        given = Given(asked.alertmanager, asked.webhook, asked.kalshi_key)
+        make_secrets(asked.to, given, tell=_print)
     except HawkError as error:
         sys.stderr.write(f"hawk: {error}\n")
         return error.exit_code
     return 0
 
 
-def make_secrets(root: Path, alertmanager: Path, webhook: Path | None, *, tell: Tell) -> None:
+class Given(NamedTuple):
+    """What an operator gives: Alertmanager's templates, the address to post to, a Kalshi key."""
+
+    alertmanager: Path
+    webhook: Path | None = None
+    kalshi_key: Path | None = None
+
+
+def make_secrets(root: Path, given: Given, *, tell: Tell) -> None:
     """Make what is missing below `root`; `tell` is given one line per file.
 
     Raises `ConfigError` with every file that is damaged or does not fit the others, and then has
@@ -122,7 +141,8 @@ def make_secrets(root: Path, alertmanager: Path, webhook: Path | None, *, tell: 
         faults: list[str] = []
         passwords = {name: _password(root / name, faults) for name in PASSWORD_FILES}
         key = _private_key(root, faults)
-        derived = _alertmanager_files(alertmanager, webhook, faults)
+        derived = _alertmanager_files(given.alertmanager, given.webhook, faults)
+        derived |= _kalshi_files(given.kalshi_key, faults)
         if faults:
             raise ConfigError("; ".join(faults))
         for name, password in passwords.items():
@@ -240,6 +260,20 @@ def _alertmanager_files(folder: Path, webhook: Path | None, faults: list[str]) -
     return settings | ({WEBHOOK_URL: url} if url else {})
 
 
+def _kalshi_files(path: Path | None, faults: list[str]) -> dict[str, bytes]:
+    """Return the operator's key for the collector; nothing where none is given."""
+    try:
+        pem = _read(path) if path is not None else b""
+        if pem.strip():
+            load_key(pem)
+            return {KALSHI_KEY: pem}
+    except OSError as error:
+        faults.append(_unreadable(path or Path(), error))
+    except ConfigError as error:
+        faults.append(f"{path}: {error}")
+    return {}
+
+
 def _is_address(url: bytes) -> bool:
     """Tell whether this is one address that can be posted to.
 
@@ -264,7 +298,7 @@ def _make_keys(root: Path, key: bytes | None, tell: Tell) -> None:
 
 
 def _make_anew(root: Path, files: dict[str, bytes], tell: Tell) -> None:
-    """Write what differs; remove the address of a webhook that is no longer wanted."""
+    """Write what differs; remove what is no longer given."""
     for name, content in files.items():
         path = root / name
         if _holds(path, content):
@@ -273,11 +307,12 @@ def _make_anew(root: Path, files: dict[str, bytes], tell: Tell) -> None:
         verb = "changed" if path.exists() else "made"
         _write(path, content)
         tell(f"{verb} {path}")
-    stale = root / WEBHOOK_URL
-    if WEBHOOK_URL not in files and stale.exists():
-        stale.unlink()
-        durable.sync_folder(stale.parent)
-        tell(f"removed {stale}")
+    for name in OPTIONAL:
+        stale = root / name
+        if name not in files and stale.exists():
+            stale.unlink()
+            durable.sync_folder(stale.parent)
+            tell(f"removed {stale}")
 
 
 def _kept_or_made(path: Path, known: bytes | None, make: Callable[[], bytes], tell: Tell) -> bytes:

@@ -131,9 +131,14 @@ def _series(kind: Kind) -> Value:
 def _known(ticker: str, context: Context, now_ns: int, *, is_old: bool) -> Market | None:
     """Return a market that is listed on the asked side of the cutoff."""
     market = context.world.find(ticker)
-    if market is None or market.kind.venue != "kalshi" or market.created_ns > now_ns:
+    if market is None or market.kind.venue != "kalshi":
         return None
-    return market if (market.finalized_ns < _cutoff_ns(now_ns)) == is_old else None
+    return market if _is_listed(market, now_ns, is_old=is_old) else None
+
+
+def _is_listed(market: Market, now_ns: int, *, is_old: bool) -> bool:
+    is_past = market.finalized_ns < _cutoff_ns(now_ns)
+    return market.created_ns <= now_ns and is_past == is_old
 
 
 def _list(query: Query, context: Context, now_ns: int, *, is_old: bool) -> Answer:
@@ -143,7 +148,7 @@ def _list(query: Query, context: Context, now_ns: int, *, is_old: bool) -> Answe
     wanted = _STATUSES.get(status)
     found = []
     for market in _candidates(query, context, now_ns):
-        if _known(market.name, context, now_ns, is_old=is_old) is None:
+        if not _is_listed(market, now_ns, is_old=is_old):
             continue
         if wanted is None or status_of(market, now_ns) in wanted:
             found.append(market)

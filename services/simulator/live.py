@@ -8,6 +8,7 @@ from collections import deque
 
 from services.simulator.books import Book
 from services.simulator.life import Market
+from services.simulator.quoting import quoted_s
 from services.simulator.stepping import BookEvent, Levels, top
 from services.simulator.world import Event, LifeEvent, PrintEvent, World
 
@@ -59,9 +60,8 @@ class Live:
         if found is not None:
             return found
         if market.kind.venue == "polymarket" and market.name not in self.tops:
-            first_s = self.world.quotes(market).first_s
-            newest = self.prints[0][-1].second
-            if newest < first_s:
+            first_s = quoted_s(market)
+            if self.prints[0][-1].second < first_s:
                 return self.world.quotes(market).book(first_s)
         return {}, {}
 

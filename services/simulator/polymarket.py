@@ -180,7 +180,7 @@ def _prices(market: Market, context: Context, now_ns: int) -> tuple[str, str]:
 
 
 def _is_fine(market: Market, context: Context, now_ns: int) -> bool:
-    if now_ns < market.open_ns:
+    if not market.open_ns <= now_ns < market.close_ns:
         return False
     fine_s = context.world.quotes(market).fine_s
     return fine_s is not None and now_ns >= fine_s * NS_PER_S

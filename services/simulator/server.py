@@ -56,6 +56,7 @@ class Server:
         app = web.Application(client_max_size=BODY_MAX)
         app.router.add_get("/clock", self._clock)
         app.router.add_get("/healthz", self._health)
+        app.router.add_get("/readyz", self._health)
         app.router.add_get("/faults", self._faults)
         app.router.add_post("/faults", self._switch_on)
         app.router.add_delete("/faults/{name}", self._switch_off)

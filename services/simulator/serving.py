@@ -10,9 +10,11 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 
+from libs.common import durable
 from libs.common.checks import HawkError, UsageError
 from libs.common.stream_time import StreamTime
 from libs.common.telemetry import log
@@ -41,6 +43,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kalshi-key", type=Path, help="public key of Kalshi's signatures, PEM")
     parser.add_argument("--faults", choices=("none", "cycle"), default="none")
     parser.add_argument("--faults-every", type=float, default=120.0, help="stream seconds")
+    parser.add_argument("--announce", type=Path, help="file to write the address to once it serves")
+    parser.add_argument("--as", dest="known_as", help="that address; else the one listened on")
     wanted = parser.parse_args(arguments)
     try:
         if not 0 < wanted.speed <= SPEED_MAX:
@@ -55,7 +59,12 @@ def main(arguments: list[str]) -> int:
 
         async def run() -> int:
             server = Server(setup, clock, key=key, truth=wanted.truth)
-            return await serve(server, wanted.host, wanted.port)
+            return await serve(
+                server,
+                wanted.host,
+                wanted.port,
+                announcement=Announcement(wanted.announce, wanted.known_as),
+            )
 
         return asyncio.run(run())
     except HawkError as error:
@@ -66,7 +75,22 @@ def main(arguments: list[str]) -> int:
         return UsageError.exit_code
 
 
-async def serve(server: Server, host: str, port: int) -> int:
+class Announcement(NamedTuple):
+    """Where to write which address, so that a collector beside us finds us."""
+
+    path: Path | None = None
+    address: str | None = None
+
+    def write(self, host: str, port: int) -> None:
+        """Write the address, whole or not at all."""
+        if self.path is not None:
+            text = self.address or f"http://{host}:{port}"
+            durable.write_atomic(self.path, f"{text}\n".encode(), name="address")
+
+
+async def serve(
+    server: Server, host: str, port: int, *, announcement: Announcement | None = None
+) -> int:
     """Serve until a signal comes."""
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
@@ -75,6 +99,8 @@ async def serve(server: Server, host: str, port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     bound = runner.addresses[0][1] if runner.addresses else port
+    if announcement is not None:
+        announcement.write(host, bound)
     log().info("simulator.started", host=host, port=bound, speed=server.clock.speed)
     try:
         await server.run()

@@ -258,6 +258,134 @@ class TestImport:
         assert shares == sorted(shares) and shares[0] >= 0.0 and shares[-1] <= 1.0
 
 
+def polymarket() -> list[Arrival]:
+    """Return half a minute of a window of Polymarket, its price to beat told late."""
+    epoch, up, down = OPEN_NS // S, "1" * 77, "2" * 77
+    slug = f"btc-updown-15m-{epoch}"
+    venue = VENUES["polymarket"]
+
+    def gamma(second: float, metadata: object) -> Arrival:
+        market = {
+            "slug": slug,
+            "outcomes": '["Down", "Up"]',
+            "clobTokenIds": json.dumps([down, up]),
+            "active": True,
+            "closed": False,
+            "acceptingOrders": True,
+            "eventStartTime": "2026-08-17T04:45:00Z",
+            "endDate": "2026-08-17T05:00:00Z",
+            "orderPriceMinTickSize": 0.01,
+            "feesEnabled": True,
+            "feeSchedule": {"exponent": 1, "rate": 0.07, "takerOnly": True},
+            "feeType": "crypto_fees_v2",
+            "resolutionSource": "https://data.chain.link/streams/btc-usd-twap-60s-streams",
+            "description": "Up if the TWAP is greater than or equal to the price to beat.",
+            "cryptoMarketConfig": {
+                "asset": "btc",
+                "duration": "15m",
+                "twapEnabled": True,
+                "twapLookbackSeconds": 60,
+            },
+        }
+        event = {"slug": slug, "eventMetadata": metadata, "markets": [market]}
+        return Answered(at(second), venue.market(slug), 200, json.dumps([event]))
+
+    def heard(second: float, text: object) -> Arrival:
+        return Received(at(second), "polymarket.ws", 1, json.dumps(text))
+
+    def whole(token: str, bid: str, ask: str) -> dict[str, object]:
+        sides = {"bids": [{"price": bid, "size": "20"}], "asks": [{"price": ask, "size": "30.5"}]}
+        return {"event_type": "book", "asset_id": token, "timestamp": "1786941901000", **sides}
+
+    arrivals: list[Arrival] = [Opened(at(0.1), "polymarket.ws", 1), gamma(0.2, None)]
+    arrivals.append(heard(1.2, [whole(up, "0.48", "0.50"), whole(down, "0.50", "0.52")]))
+    for second in range(2, 30):
+        change = {
+            "asset_id": up,
+            "price": "0.47",
+            "side": "BUY",
+            "size": str(second),
+            "best_bid": "0.48",
+            "best_ask": "0.50",
+        }
+        told = {"event_type": "price_change", "timestamp": "1786941901000"}
+        arrivals.append(heard(second + 0.3, told | {"price_changes": [change]}))
+    arrivals.insert(-10, gamma(19.7, {"priceToBeat": 63_441.03}))
+    return arrivals
+
+
+def test_a_window_of_polymarket_is_rebuilt_from_its_answers_and_texts(tmp_path: Path) -> None:
+    arrivals = polymarket()
+    found = import_captures(capture(tmp_path / "captures", arrivals), tmp_path)
+    assert found.rejected == {} and bodies(stored(tmp_path)) == bodies(live(arrivals))
+    events = stored(tmp_path)
+    assert [m.strike_usd for m in events if isinstance(m, Market)] == [None, 63_441.03]
+    quotes = [event for event in events if isinstance(event, QuoteSnapshot)]
+    assert [quote.ts_ns for quote in quotes] == list(range(at(2), at(30), S))
+    assert quotes[5].yes_bids_price_e4 == (4_800, 4_700)
+    assert quotes[5].yes_asks_size_e2 == (3_050,)
+
+
+def coinbase() -> list[Arrival]:
+    """Return ten seconds of Coinbase: a whole book, trades with history, and a lost text."""
+    arrivals: list[Arrival] = [Opened(at(0.1), "coinbase.ws", 1)]
+    number = -1
+
+    def heard(second: float, channel: str, event: dict[str, object]) -> None:
+        nonlocal number
+        number += 1
+        text = {
+            "channel": channel,
+            "timestamp": f"2026-08-17T04:45:{second:012.9f}Z",
+            "sequence_num": number,
+            "events": [event],
+        }
+        arrivals.append(Received(at(second), "coinbase.ws", 1, json.dumps(text)))
+
+    def levels(second: float, kind: str, *sizes: str) -> None:
+        updates = [
+            {"side": side, "price_level": price, "new_quantity": size}
+            for (side, price), size in zip(
+                (("bid", "63440.00"), ("offer", "63441.00")), sizes, strict=False
+            )
+        ]
+        heard(second, "l2_data", {"type": kind, "product_id": "BTC-USD", "updates": updates})
+
+    def trade(second: float, kind: str, trade_id: int, side: str) -> None:
+        told = {
+            "trade_id": str(trade_id),
+            "product_id": "BTC-USD",
+            "price": "63440.50",
+            "size": "0.25",
+            "side": side,
+            "time": "2026-08-17T04:45:00Z",
+        }
+        heard(second, "market_trades", {"type": kind, "trades": [told]})
+
+    heard(0.2, "subscriptions", {"subscriptions": {"level2": ["BTC-USD"]}})
+    levels(0.3, "snapshot", "1.5", "2.5")
+    trade(0.4, "snapshot", 1, "SELL")
+    for second in range(1, 10):
+        levels(second + 0.1, "update", f"{second}.5")
+        trade(second + 0.2, "update", second, "SELL")
+    # Texts of second 5 are lost; the book comes again in second 9.
+    arrivals[:] = [a for a in arrivals if not at(5) <= a.ts_ns < at(6)]
+    levels(9.5, "snapshot", "7.5", "8.5")
+    levels(11.0, "update", "9.5")
+    return arrivals
+
+
+def test_spot_is_rebuilt_with_flow_only_where_all_of_it_was_seen(tmp_path: Path) -> None:
+    arrivals = coinbase()
+    import_captures(capture(tmp_path / "captures", arrivals), tmp_path)
+    assert bodies(stored(tmp_path)) == bodies(live(arrivals))
+    spots = [event for event in stored(tmp_path) if isinstance(event, SpotSnapshot)]
+    flow = {(event.ts_ns - OPEN_NS) // S: event.taker_buy_volume for event in spots}
+    # A seller made the trade, so a buyer took it; trade 1 was in the history already. What was
+    # lost in second 5 shows in second 6, and the book is whole again in second 9.
+    assert flow == {1: None, 2: 0.0, 3: 0.25, 4: 0.25, 5: 0.25, 6: 0.0, 10: None, 11: 0.0}
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="no real wire data: set HAWK_RECORDINGS")
 def test_a_real_quarter_hour_is_rebuilt_without_a_gap_or_a_reject(tmp_path: Path) -> None:
     found = import_captures([REAL], tmp_path)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from libs.common.events import Event, FeeSchedule, Market, Resolution
 from libs.common.venues import VENUES
-from libs.common.venues.messages import MarketFacts
+from libs.common.venues.messages import IndexValue, MarketFacts
 from libs.common.venues.venue import Series
-from services.collector.life import merged
+from services.collector.life import APPROXIMATE, merged
 from services.collector.lifecycle import (
+    APPROXIMATE_S,
     LISTING_S,
     PRELOAD_S,
     SERIES_MARKETS_MAX,
@@ -165,6 +166,49 @@ class TestChain:
         markets.learn(facts(settlement_usd=1.0), at(1))
         (told,) = said(markets.learn(facts("T-2", 1, strike_usd=2.0), at(901)))
         assert (told.strike_usd, told.status) == (2.0, "open")
+
+    def test_our_own_reading_of_a_strike_is_no_link_of_the_chain(self) -> None:
+        markets = toy()
+        markets.learn(facts(settlement_usd=64_000.0), at(1))
+        seen = {"strike_trust": APPROXIMATE, "strike_usd": 64_003.0}
+        markets.learn(facts("T-2", 1, **seen), at(961))
+        assert "chain_broken" not in rules(markets)
+        markets.learn(facts("T-2", 1, strike_usd=64_010.0), at(970))
+        assert "chain_broken" in rules(markets)
+
+
+class TestApproximate:
+    def learned(self) -> Markets:
+        markets = toy()
+        markets.learn(facts(strike_usd=None, rule="chainlink_point"), at(0))
+        for second in range(3):
+            markets.saw_index(IndexValue("chainlink", "BTC-USD", 64_000.0 + second, at(second)))
+        return markets
+
+    def test_a_strike_that_nobody_tells_is_the_first_print_at_the_open_and_marked(self) -> None:
+        markets = self.learned()
+        assert not said(markets.opened(at(APPROXIMATE_S - 1), {}))
+        (told,) = said(markets.opened(at(APPROXIMATE_S), {}))
+        assert (told.strike_usd, told.status) == (64_000.0, "approximate")
+
+    def test_the_venues_own_strike_replaces_it_and_opens_the_market(self) -> None:
+        markets = self.learned()
+        markets.opened(at(APPROXIMATE_S), {})
+        (told,) = said(markets.learn(MarketFacts("T-1", strike_usd=64_001.5), at(100)))
+        assert (told.strike_usd, told.status) == (64_001.5, "open")
+        assert not markets.notices
+
+    def test_the_index_of_another_underlying_or_rule_or_time_says_nothing(self) -> None:
+        markets = toy()
+        markets.learn(facts(strike_usd=None, rule="chainlink_twap60"), at(0))
+        for told in (
+            IndexValue("chainlink", "ETH-USD", 1.0, at(0), 60),
+            IndexValue("chainlink", "BTC-USD", 2.0, at(0)),
+            IndexValue("chainlink", "BTC-USD", 3.0, at(-1), 60),
+            IndexValue("chainlink", "BTC-USD", 4.0, at(10), 60),
+        ):
+            markets.saw_index(told)
+        assert not markets.opened(at(APPROXIMATE_S), {})
 
 
 class TestQuarantine:
@@ -348,6 +392,30 @@ class TestChoosing:
         for rung in range(200):
             markets.learn(facts(f"L-{rung}"), at(1))
         assert len(markets.open_now(at(2))) == SERIES_MARKETS_MAX
+
+    def ladder(self) -> list[MarketFacts]:
+        return [
+            facts(f"L-{n:03}", strike_usd=60_000.0 + 100 * n, status="listed") for n in range(200)
+        ]
+
+    def test_of_a_ladder_the_rungs_nearest_to_spot_are_recorded(self) -> None:
+        markets = toy()
+        for told in self.ladder():
+            markets.learn(told, at(-600))
+        markets.opened(at(-PRELOAD_S), {"BTC-USD": 70_000.0})
+        markets.opened(at(0), {"BTC-USD": 70_000.0})
+        strikes = [life.facts.strike_usd for life in markets.open_now(at(0))]
+        assert len(strikes) == SERIES_MARKETS_MAX
+        assert all(abs((strike or 0.0) - 70_000.0) <= 600.0 for strike in strikes)
+
+    def test_rungs_are_not_chosen_blindly_while_spot_is_not_known_yet(self) -> None:
+        markets = toy()
+        for told in self.ladder():
+            markets.learn(told, at(0.3))
+        for second in range(1, 5):
+            markets.opened(at(second), {"BTC-USD": 70_000.0} if second > 2 else {})
+        strikes = [life.facts.strike_usd for life in markets.open_now(at(5))]
+        assert strikes and all(abs((strike or 0.0) - 70_000.0) <= 600.0 for strike in strikes)
 
     def test_a_market_that_is_sampled_stays_sampled_when_others_are_listed(self) -> None:
         markets = toy()

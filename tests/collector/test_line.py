@@ -128,10 +128,32 @@ class TestTending:
             made.tend(second * S)
         assert made.hangup is not None
 
+    def test_an_index_that_prints_nothing_more_ends_its_line(self) -> None:
+        made = Line(ToyFeed(carries="index"), 1, 0)
+        made.want(["BTC-USD"], 0)
+        for second in range(1, 60):
+            made.receive(second * S, wire(Heartbeat(), sequence=second))
+            made.tend(second * S)
+            if made.hangup:
+                break
+        assert (made.hangup, second) == ("silent", 2 * ToyFeed.silence_s_max + 1)
+
     def test_age_counts_from_data_and_not_from_heartbeats(self) -> None:
         made = standing()
         made.receive(5 * S, wire(Heartbeat(), sequence=2))
         assert made.age_ns("T-1", 6 * S) == 5 * S
+
+    def test_texts_that_come_late_are_as_old_as_they_say(self) -> None:
+        made = standing()
+        made.receive(60 * S, wire(change(4_800, 1), sequence=2, about_ns=20 * S))
+        assert made.age_ns("T-1", 60 * S) == 40 * S
+        made.receive(61 * S, wire(change(4_800, 2), sequence=3, about_ns=61 * S - 5))
+        assert made.age_ns("T-1", 61 * S) == 5
+
+    def test_a_venue_whose_clock_is_ahead_makes_nothing_younger(self) -> None:
+        made = standing()
+        made.receive(2 * S, wire(change(4_800, 1), sequence=2, about_ns=900 * S))
+        assert made.age_ns("T-1", 5 * S) == 3 * S
 
     def test_a_ticker_is_no_life_of_a_book_of_another_channel(self) -> None:
         made = line()

@@ -196,6 +196,23 @@ class TestGaps:
         assert run.spots()[63.0].taker_buy_volume is None
         assert run.spots()[63.0].flags & Flag.GAP
 
+    def test_no_gap_is_empty(self) -> None:
+        run = Run()
+        run.answer(0.3, facts())
+        run.open(0.4)
+        run.hear(0.5, book())
+        run.until(3.0)
+        assert all(gap.start_ns < gap.end_ns for gap in run.gaps().values())
+
+    def test_a_market_learned_right_before_a_sleep_is_accounted_for_since_its_open(self) -> None:
+        run = Run()
+        run.until(3.0)
+        run.answer(3.9, facts())
+        run.feed(Passed(at(30.5)))
+        run.until(33.0)
+        rows = times_covered(run, "T-1")
+        assert {at(s): rows.get(at(s)) for s in range(1, 34)} == {at(s): 1 for s in range(1, 34)}
+
     def test_what_the_disk_did_not_take_becomes_one_gap(self) -> None:
         run = watched()
         run.until(3.0)
@@ -453,6 +470,14 @@ class TestTruth:
 
 
 class TestBounds:
+    def test_what_a_venue_says_makes_no_new_kinds_of_counts_without_end(self) -> None:
+        run = watched()
+        for number in range(100):
+            run.open(1 + number / 100, connection=number + 2)
+            error = VenueError(f"code-{number}", "x", "reconnect")
+            run.hear(1.005 + number / 100, error, connection=number + 2)
+        assert len(run.observer.counts) < 30
+
     def test_thousands_of_windows_leave_nothing_behind(self) -> None:
         run = Run(Toy(feeds=[ToyFeed(is_numbered=False, can_resync=False)]))
         for window in range(300):
@@ -614,6 +639,25 @@ class TestHostility:
             observer.handle(Answered(OPEN_NS + 1_000, get, 200, text))
         observer.handle(Passed(OPEN_NS + 3 * S))
 
+    @pytest.mark.parametrize("feed", _feeds())
+    def test_what_a_person_is_told_is_printable_whatever_a_venue_says(self, feed: str) -> None:
+        observer = _real()
+        said = "\\u001b[2J\\n\\u202e" + "x" * 10_000
+        errors = (
+            f'{{"type":"error","id":1,"msg":{{"code":9,"msg":"{said}"}}}}',
+            f'{{"type":"error","message":"{said}","reason":"{said}"}}',
+            f'{{"op":"error","code":"{said}","rid":"1"}}',
+            f'{{"op":"error","code":"auth_required","message":"{said}"}}',
+        )
+        for number, text in enumerate(errors, 1):
+            observer.handle(Opened(OPEN_NS + number, feed, number))
+            wishes = observer.handle(Received(OPEN_NS + number, feed, number, text))
+            told = [notice.evidence for notice in wishes.notices]
+            told += [hangup.reason for hangup in wishes.hangups]
+            told += [kind for _, kind in observer.counts]
+            assert all(text.isascii() and text.isprintable() for text in told)
+            assert all(len(text) < 1_000 for text in told)
+
     @given(st.data())
     @settings(max_examples=100)
     def test_no_sequence_of_arrivals_raises_and_instants_only_rise(
@@ -639,14 +683,6 @@ class TestHostility:
         run.until(7.0)
         assert list(run.quotes()) == [float(s) for s in range(8)]
         assert set(times_covered(run, "T-1").values()) == {1}
-
-    def test_no_gap_is_empty(self) -> None:
-        run = Run()
-        run.answer(0.3, facts())
-        run.open(0.4)
-        run.hear(0.5, book())
-        run.until(3.0)
-        assert all(gap.start_ns < gap.end_ns for gap in run.gaps().values())
 
 
 class TestRestart:

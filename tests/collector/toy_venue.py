@@ -64,15 +64,18 @@ class _Wire(msgspec.Struct):
     messages: list[_Any]
     channel: str = ""
     sequence: int | None = None
+    about_ns: int | None = None
 
 
 _FRAME = msgspec.json.Decoder(_Wire)
 _MESSAGES = msgspec.json.Decoder(list[_Any])
 
 
-def wire(*messages: Message, channel: str = "", sequence: int | None = None) -> str:
+def wire(
+    *messages: Message, channel: str = "", sequence: int | None = None, about_ns: int | None = None
+) -> str:
     """Write one text of the venue."""
-    return msgspec.json.encode(Frame(list(messages), channel, sequence)).decode()
+    return msgspec.json.encode(Frame(list(messages), channel, sequence, about_ns)).decode()
 
 
 class ToyFeed:
@@ -122,7 +125,7 @@ class ToyFeed:
             told = _FRAME.decode(text)
         except (ValueError, RecursionError):
             return Frame([reject("malformed", text)])
-        return Frame(list(told.messages), told.channel, told.sequence)
+        return Frame(list(told.messages), told.channel, told.sequence, told.about_ns)
 
 
 class Toy:

@@ -54,10 +54,10 @@ def test_limits_and_names_are_the_simulator_s() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "neither a recording nor simulated"),
-        ("kalshi", "neither a recording nor simulated"),
-        ("simulate@1", "neither a recording nor simulated"),
-        ("recording", "neither a recording nor simulated"),
+        ("", "neither live, a recording nor simulated"),
+        ("kalshi", "neither live, a recording nor simulated"),
+        ("simulate@1", "neither live, a recording nor simulated"),
+        ("recording", "neither live, a recording nor simulated"),
         ("recording:dir", "lacks @SPEED"),
         ("recording:@1", "names no folder"),
         ("recording:a\0b@1", "names no folder"),

@@ -15,7 +15,7 @@ from libs.common import durable
 from libs.common.checks import ConfigError, UnavailableError
 from libs.common.keys import public_key, signing_key
 from libs.common.redis_acl import USERS, password_hash
-from services.console.initial_secrets import main, make_secrets, require_readable
+from services.console.initial_secrets import Given, main, make_secrets, require_readable
 from services.predictor.app import read_key
 from tests.redis_server import needs_redis, redis_server
 
@@ -51,7 +51,7 @@ def make(to: Path, alertmanager: Path) -> Callable[..., list[str]]:
 
     def run(webhook: Path | None = None) -> list[str]:
         told: list[str] = []
-        make_secrets(to, alertmanager, webhook, tell=told.append)
+        make_secrets(to, Given(alertmanager, webhook), tell=told.append)
         return told
 
     return run
@@ -250,7 +250,7 @@ def test_a_file_of_another_user_is_refused(to: Path, alertmanager: Path, make: M
     if not child:
         os.seteuid(65_534)
         try:
-            make_secrets(to, alertmanager, None, tell=lambda line: None)
+            make_secrets(to, Given(alertmanager), tell=lambda line: None)
         except (ConfigError, UnavailableError) as error:
             os._exit(error.exit_code)
         os._exit(0)

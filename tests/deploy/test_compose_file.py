@@ -16,12 +16,15 @@ FIXED = {
     "HAWK_PORT",
     "HAWK_SERVICE_HOST",
     "HAWK_REDIS_PASSWORD_FILE",
+    "HAWK_SIMULATOR_URL_FILE",
 }
 """What Compose says itself, the same for all services."""
 
 ELSEWHERE = {
     "HAWK_REDIS_URL": "one per service",
     "HAWK_API_KEY_FILE": "the predictor's",
+    "HAWK_KALSHI_KEY_ID": "of the collector alone",
+    "HAWK_KALSHI_KEY_FILE": "of the collector alone, a copy that init makes of the host's",
     "HAWK_ALERT_WEBHOOK_FILE": "of the host, mounted into init",
     "HAWK_RECORDINGS": "tests only",
     "HAWK_ENGINE": "tests only",

@@ -64,9 +64,7 @@ class Polymarket:
             return self._get("clob", f"/markets/{market}", "market", market)
         return self._event(market, "market")
 
-    def strike(
-        self, market: str, *, open_ns: int, close_ns: int, rule: str
-    ) -> list[Get]:
+    def strike(self, market: str, *, open_ns: int, close_ns: int, rule: str) -> list[Get]:
         """Ask the web site for the price to beat; Gamma tells it only after the window's end.
 
         By the rule in force since August 2026 it is an average; `rule` `chainlink_point` asks for

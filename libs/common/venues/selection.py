@@ -52,7 +52,7 @@ def underlyings_of(
 
 
 def _interval_s(text: str) -> int | None:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 2):
         return None
     value = int(text)
     return value if 1 <= value <= INTERVAL_S_MAX and INTERVAL_S_MAX % value == 0 else None
