@@ -35,6 +35,8 @@ SETTLE_S = 60
 """Stream seconds at the start that are not judged: connections, listings, first books."""
 
 FAULT_EVERY_S = 60.0
+"""Stream seconds from one fault to the next; each lasts 5 to 45, some a window."""
+
 MEMORY_GROWTH_MAX = 1.15
 """Resident memory at the end over that a third into the run: Python's arenas breathe by some
 percent, a leak of one kB a message would be far beyond."""
@@ -65,11 +67,21 @@ class Run:
     """A simulator and a collector in a folder."""
 
     def __init__(
-        self, folder: Path, *, speed: float, seed: int, faults: bool, start: str = "now"
+        self,
+        folder: Path,
+        *,
+        speed: float,
+        seed: int,
+        fault_every_s: float = 0.0,
+        start: str = "now",
     ) -> None:
-        """Prepare; nothing runs yet. `start` is the stream time at which the world begins."""
-        self.folder, self._speed, self._seed, self._faults = folder, speed, seed, faults
-        self._start = start
+        """Prepare; nothing runs yet.
+
+        `start` is the stream time at which the world begins; every `fault_every_s` stream seconds
+        the next of all faults is switched on (0: none).
+        """
+        self.folder, self._speed, self._seed, self._start = folder, speed, seed, start
+        self._fault_every_s = fault_every_s
         self.root, self.truth = folder / "data", folder / "truth" / "truth.jsonl"
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -83,12 +95,12 @@ class Run:
         command += ["--speed", str(self._speed), "--seed", str(self._seed), "--start", self._start]
         command += ["--truth", str(self.folder / "truth"), "--kalshi-key"]
         command += [str(self.folder / "public.pem")]
-        if self._faults:
-            command += ["--faults", "cycle", "--faults-every", str(FAULT_EVERY_S)]
+        if self._fault_every_s:
+            command += ["--faults", "cycle", "--faults-every", str(self._fault_every_s)]
         with (self.folder / "simulator.log").open("ab") as log:
             self.simulator = subprocess.Popen(command, stdout=log, stderr=log)
         deadline_s = time.monotonic() + START_S_MAX
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < deadline_s and self.simulator.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.url}/clock", timeout=2).read()
                 return
@@ -166,10 +178,10 @@ def free_port() -> int:
 
 
 def record(
-    folder: Path, *, seconds: float, speed: float, seed: int, faults: bool
+    folder: Path, *, seconds: float, speed: float, seed: int, fault_every_s: float
 ) -> dict[str, Any]:
     """Record for so many seconds of wall time; return the figures."""
-    run = Run(folder, speed=speed, seed=seed, faults=faults)
+    run = Run(folder, speed=speed, seed=seed, fault_every_s=fault_every_s)
     memory: list[int] = []
     try:
         run.start_simulator()
@@ -212,7 +224,7 @@ def main() -> None:
             seconds=wanted.minutes * 60,
             speed=wanted.speed,
             seed=wanted.seed,
-            faults=not wanted.no_faults,
+            fault_every_s=0.0 if wanted.no_faults else FAULT_EVERY_S,
         )
     sys.stdout.write(json.dumps({**found, "machine": machine()}, indent=1, default=str) + "\n")
     kept = (

@@ -26,6 +26,10 @@ NS = 1_000_000_000
 LAG_S = 2
 """Two intervals: what is older than that is flagged stale by the collector itself."""
 
+LATE_S = 20
+"""A book that stood at the venue within so long, but not within LAG_S, was seen late by a machine
+that was busy; one that never stood there is wrong, on any machine."""
+
 KINDS: dict[type[Event], int] = dict.fromkeys(
     (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot), 0
 )
@@ -39,10 +43,15 @@ class Checked:
     valid: int = 0
     equal: int = 0
     differ: int = 0
+    """Valid rows whose book did not stand at the venue within LAG_S."""
+    wrong: int = 0
+    """Those of them whose book did not stand there within LATE_S either."""
     flagged: int = 0
     rows: int = 0
     unexplained: int = 0
     duplicates: int = 0
+    doubled: int = 0
+    """Rows that stand where a gap says that nothing was seen."""
     resolutions: int = 0
     resolutions_wrong: int = 0
     strikes: int = 0
@@ -121,24 +130,28 @@ def _judge(
 ) -> None:
     name, ts_ns = key
     is_valid = row is not None and not row[1] & Flag.STALE
+    own = gaps.get(name, [])
     found.up += is_up
     found.valid += is_up and is_valid
     if row is None:
-        reason = next((r for a, b, r in gaps.get(name, ()) if a < ts_ns <= b or a == ts_ns), None)
+        # A gap since the open holds for the tick of the open too.
+        reason = next((r for a, b, r in own if a <= ts_ns <= b), None)
         found.unexplained += reason is None
         found.gaps[reason or "unexplained"] += 1
     else:
         found.rows += 1
+        found.doubled += any(a < ts_ns <= b for a, b, _ in own)
         found.flagged += not is_valid
     if is_up and not is_valid:
         near = sorted({fault for at, fault in faults if at > ts_ns - 20 * NS})
         what = "stale" if row is not None else reason or "unexplained"
         found.lost[f"{what} after {','.join(near) or 'nothing'}"] += 1
     if is_valid and row is not None:
-        if any(row[0] in versions for versions in recent):
+        if any(row[0] in versions for versions in recent[-LAG_S:]):
             found.equal += 1
         else:
             found.differ += 1
+            found.wrong += not any(row[0] in versions for versions in recent)
             if len(found.examples) < 20:
                 found.examples.append(f"{name} at {ts_ns}")
 
@@ -150,7 +163,7 @@ def _remember(
         versions = {version for _, version in book["versions"]}
         depth = 1 if name in products else 5
         versions.add(book_hash(book["bids"][:depth], book["asks"][:depth]))
-        recent[name] = [*recent.get(name, [])[-(LAG_S - 1) :], versions]
+        recent[name] = [*recent.get(name, [])[-(LATE_S - 1) :], versions]
     for name in [name for name in recent if name not in books]:
         del recent[name]
 

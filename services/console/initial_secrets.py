@@ -98,7 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--webhook", type=Path, help="file with the address to post alerts to")
     parser.add_argument("--kalshi-key", type=Path, help="file with the operator's Kalshi key")
-    parser.add_argument("--forget", type=Path, help="file to remove: what an earlier run was told")
     parser.add_argument(
         "--readable",
         type=Path,
@@ -112,8 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_settings(env_file=None)
         for folder in asked.readable:
             require_readable(folder)
-        if asked.forget is not None:
-            asked.forget.unlink(missing_ok=True)
         given = Given(asked.alertmanager, asked.webhook, asked.kalshi_key)
         make_secrets(asked.to, given, tell=_print)
     except HawkError as error:

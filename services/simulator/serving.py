@@ -76,7 +76,11 @@ def main(arguments: list[str]) -> int:
 
 
 class Announcement(NamedTuple):
-    """Where to write which address, so that a collector beside us finds us."""
+    """Where to write which address, so that a collector beside us finds us.
+
+    It is withdrawn at the end; after a kill it stays, and a collector waits for us rather than
+    taking the venues themselves for what it was recording.
+    """
 
     path: Path | None = None
     address: str | None = None
@@ -86,6 +90,11 @@ class Announcement(NamedTuple):
         if self.path is not None:
             text = self.address or f"http://{host}:{port}"
             durable.write_atomic(self.path, f"{text}\n".encode(), name="address")
+
+    def withdraw(self) -> None:
+        """Remove what was written."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
 async def serve(
@@ -105,6 +114,8 @@ async def serve(
     try:
         await server.run()
     finally:
+        if announcement is not None:
+            announcement.withdraw()
         await runner.cleanup()
     log().info("simulator.stopped")
     return 0

@@ -196,8 +196,8 @@ class TestImport:
     def test_files_of_one_run_are_taken_in_the_order_of_time(self, tmp_path: Path) -> None:
         arrivals = session()
         middle = len(arrivals) // 2
-        first = capture(tmp_path / "a", arrivals[:middle])
-        last = capture(tmp_path / "b", arrivals[middle:])
+        first = capture(tmp_path / "z", arrivals[:middle])
+        last = capture(tmp_path / "a", arrivals[middle:])
         import_captures([*last, *first], tmp_path)
         assert bodies(stored(tmp_path)) == bodies(live(arrivals))
 

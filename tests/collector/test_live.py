@@ -55,7 +55,7 @@ def waited(is_true: Callable[[], bool]) -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A recording with captures that was stopped after a Kalshi market had its result."""
-    run = Run(tmp_path_factory.mktemp("live"), speed=SPEED, seed=3, faults=False, start=START)
+    run = Run(tmp_path_factory.mktemp("live"), speed=SPEED, seed=3, start=START)
     try:
         run.start_simulator()
         run.start_collector(HAWK_CAPTURE="true")

@@ -1,13 +1,15 @@
 """The observer as a whole: promises that hold for whatever arrives."""
 
+import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.common.events import Flag, QuoteSnapshot, Resolution, SpotSnapshot
+from libs.common.events import Event, Flag, Gap, QuoteSnapshot, Resolution, SpotSnapshot
 from libs.common.venues import VENUES
 from libs.common.venues.messages import (
     BookSnapshot,
@@ -235,6 +237,28 @@ class TestAge:
             [float(s) for s in range(11, 16)], "frozen"
         )
 
+    def test_a_coinbase_that_sends_heartbeats_alone_is_stale_and_then_a_gap(self) -> None:
+        plan = Plan({"coinbase": VENUES["coinbase"]}, {}, ("BTC-USD",))
+        observer = Observer(plan, start_ns=-1, born_ns=OPEN_NS)
+        stamp = datetime.fromtimestamp(OPEN_NS // S, UTC).replace(tzinfo=None)
+        level = {"side": "bid", "price_level": "64000.00", "new_quantity": "1.5"}
+        told = {"type": "snapshot", "product_id": "BTC-USD", "updates": [level]}
+        observer.handle(Opened(at(0.1), "coinbase.ws", 1))
+        rows: list[Event] = []
+        for number in range(16):
+            frame = {
+                "channel": "l2_data" if number == 0 else "heartbeats",
+                "timestamp": (stamp + timedelta(seconds=number + 0.5)).isoformat() + "Z",
+                "sequence_num": number,
+                "events": [told] if number == 0 else [{"heartbeat_counter": number}],
+            }
+            arrival = Received(at(number + 0.5), "coinbase.ws", 1, json.dumps(frame))
+            for instant in observer.handle(arrival).instants:
+                rows += [event for events in instant.events.values() for event in events]
+        kinds = {second_of(row.ts_ns): _kind(row) for row in rows}
+        expected = ["fresh"] * 2 + ["stale"] * 8 + ["frozen"] * 5
+        assert list(kinds.values()) == expected and min(kinds) == 1.0
+
     def test_a_connection_without_data_is_ended_however_many_heartbeats_it_sends(self) -> None:
         run = watched()
         for second in range(1, 60):
@@ -267,6 +291,13 @@ class TestAge:
         run.close(1.5)
         run.until(3.0)
         assert [run.gaps()[s].reason for s in (2.0, 3.0)] == ["not_connected"] * 2
+
+
+def _kind(row: Event) -> str:
+    """Tell whether a row is fresh, stale, or a gap with its reason."""
+    if isinstance(row, SpotSnapshot):
+        return "stale" if row.flags & Flag.STALE else "fresh"
+    return row.reason if isinstance(row, Gap) else type(row).__name__
 
 
 class TestFlow:
@@ -751,7 +782,7 @@ class TestCoverage:
                 run.feed(Received(at(second), "toy.ws", connection, "{"))
             else:
                 run.hear(second, change(4_800, kind), connection=connection)
-        end_s = min(passed // 10 + 2, 899)
+        end_s = min(passed // 10 + 1 + interval_s, 899)
         run.until(end_s)
         rows = times_covered(run, "T-1", interval_s * S)
         # Whether a gap that begins with the life of a market speaks of the tick at its open is

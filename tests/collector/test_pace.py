@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector.pace import HOLE_NS_MAX, LATE_S_MAX, Pace
+from services.collector.pace import HOLE_NS_MAX, LATE_S_MAX, NoPace, Pace
 
 S = 1_000_000_000
 T0 = 1_780_000_000 * S
@@ -67,3 +67,8 @@ def test_stream_time_never_runs_ahead_of_the_clock(
         ts_ns, now_s = ts_ns + step_ns, now_s + work_s
         now_s += max(0.0, pace.delay_s(ts_ns, now_s=now_s))
         assert (ts_ns - T0) / S <= now_s * speed * (1 + 1e-9) + 1e-6
+
+
+def test_without_a_pace_everything_is_due_when_it_comes() -> None:
+    pace = NoPace()
+    assert [pace.delay_s(ts_ns, 5.0) for ts_ns in (0, 10**18, 7)] == [0.0, 0.0, 0.0]
