@@ -183,6 +183,8 @@ class Markets:
                 continue
             near = self._near_usd.get(life.facts.underlying or "")
             strike = life.facts.strike_usd
+            if near is None and life.facts.comparator == ">":
+                continue  # rungs of a ladder: which are near is not known yet
             away = 0.0 if near is None or strike is None else abs(strike - near)
             waiting.append((away, life.open_ns, name))
         for _, _, name in sorted(waiting):
@@ -332,7 +334,8 @@ class Markets:
 
     def _compare(self, before: Life, after: Life) -> None:
         settled, strike = before.facts.settlement_usd, after.facts.strike_usd
-        if settled is None or strike is None or "chain_checked" in after.notices:
+        is_told = strike is not None and after.facts.strike_trust < APPROXIMATE
+        if settled is None or strike is None or not is_told or "chain_checked" in after.notices:
             return
         after.notices.add("chain_checked")
         if abs(settled - strike) > CHAIN_USD:

@@ -357,7 +357,8 @@ class Observer:
             self._wishes.sends.append(Send(name, line.connection, tuple(line.sends)))
             line.sends.clear()
         if line.hangup is not None:
-            self.counts[name, f"hangup_{line.hangup}"] += 1
+            # Codes are the venue's, and its imagination is not bounded.
+            self.counts[name, f"hangup_{line.hangup.partition(':')[0]}"] += 1
             self._wishes.hangups.append(Hangup(name, line.connection, line.hangup, line.is_refused))
             self.panel.closed(name, line.connection)
 
