@@ -295,7 +295,7 @@ class Line:
             self.resync(names, ts_ns)
         elif error.remedy in ("reconnect", "stop"):
             self.is_refused = error.remedy == "stop"
-            self._end(f"error: {error.code}")
+            self._end(f"error_{error.code}")
 
     def _standing_for(self, instruments: Sequence[str]) -> list[Acknowledged]:
         """Return the subscriptions that carry these books; all, where a channel is not known."""

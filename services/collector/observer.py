@@ -358,7 +358,8 @@ class Observer:
             line.sends.clear()
         if line.hangup is not None:
             # Codes are the venue's, and its imagination is not bounded.
-            self.counts[name, f"hangup_{line.hangup.partition(':')[0]}"] += 1
+            kind = "error" if line.hangup.startswith("error_") else line.hangup
+            self.counts[name, f"hangup_{kind}"] += 1
             self._wishes.hangups.append(Hangup(name, line.connection, line.hangup, line.is_refused))
             self.panel.closed(name, line.connection)
 

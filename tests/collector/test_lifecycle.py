@@ -394,8 +394,10 @@ class TestChoosing:
         assert len(markets.open_now(at(2))) == SERIES_MARKETS_MAX
 
     def ladder(self) -> list[MarketFacts]:
+        # As Kalshi lists them: strictly above, which no window is.
         return [
-            facts(f"L-{n:03}", strike_usd=60_000.0 + 100 * n, status="listed") for n in range(200)
+            facts(f"L-{n:03}", strike_usd=60_000.0 + 100 * n, status="listed", comparator=">")
+            for n in range(200)
         ]
 
     def test_of_a_ladder_the_rungs_nearest_to_spot_are_recorded(self) -> None:

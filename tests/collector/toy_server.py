@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -13,9 +12,9 @@ from aiohttp import WSMsgType, web
 from libs.common.stream_time import StreamTime
 from libs.common.venues.messages import Message
 from services.collector.observer import Observer, Plan
-from services.collector.traffic import Arrival, Notice, Wishes
+from services.collector.traffic import Notice, Wishes
 from services.collector.wire import Wire
-from tests.collector.toy_venue import OPEN_NS, S, Toy, book, facts, wire
+from tests.collector.toy_venue import OPEN_NS, S, Toy, ToyFeed, book, facts, wire
 
 RUN_S_MAX = 60.0
 """A test that has not seen what it waits for by then has failed."""
@@ -52,7 +51,7 @@ class ToyServer:
         return [number for number, text in self.texts if text.startswith("subscribe")]
 
     @asynccontextmanager
-    async def serving(self):  # type: ignore[no-untyped-def]
+    async def serving(self) -> AsyncIterator[None]:
         """Serve while inside."""
         app = web.Application()
         app.router.add_get("/ws", self._socket)
@@ -62,7 +61,7 @@ class ToyServer:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
-            yield self
+            yield
         finally:
             await runner.cleanup()
 
@@ -94,48 +93,53 @@ class Lived:
 
     observer: Observer
     notices: list[Notice]
-    tasks_left: int
+    tasks_left: list[str]
 
 
 def live(
-    server: ToyServer, until: Callable[[Observer], bool], *, venue: Any = None, speed: float = 20.0
+    server: ToyServer,
+    until: Callable[[Observer], bool],
+    *,
+    feed: ToyFeed | None = None,
+    speed: float = 20.0,
 ) -> Lived:
     """Run a wire on `server` until something is so; the stop sign then ends it."""
-    return asyncio.run(_live(server, until, venue or Toy(), speed))
+    return asyncio.run(_live(server, until, feed or ToyFeed(), speed))
 
 
 async def _live(
-    server: ToyServer, until: Callable[[Observer], bool], venue: Any, speed: float
+    server: ToyServer, until: Callable[[Observer], bool], feed: ToyFeed, speed: float
 ) -> Lived:
+    venue = Toy(feeds=[feed])
     notices: list[Notice] = []
 
     def take(wishes: Wishes) -> None:
         notices.extend(wishes.notices)
 
     async with server.serving():
-        before = len(asyncio.all_tasks())
         clock = StreamTime(start_ns=OPEN_NS + 2 * S, began_ns=time.time_ns(), speed=speed)
         plan = Plan(
             venues={venue.name: venue},
             series={venue.name: dict.fromkeys(venue.series, 1)},
             underlyings=("BTC-USD",),
+            has_key=frozenset({venue.name}),
         )
         observer = Observer(plan, start_ns=-1, born_ns=clock.at(time.time_ns()))
         made = Wire(
             observer,
             plan.venues,
             clock,
-            address=lambda address: server.url + "/" + address.partition("://")[2].partition("/")[2]
-            if "/" in address.partition("://")[2]
-            else server.url,
+            address=lambda address: server.url + "".join(address.partition("/ws")[1:2]),
             sign=_sign,
             take=take,
             capture=None,
         )
         end_s = time.monotonic() + RUN_S_MAX
+        # The listing is asked for at the first tick; the feed is wanted from then on.
         await made.run(lambda: until(observer) or time.monotonic() > end_s)
         assert time.monotonic() <= end_s, "it did not happen"
-        left = len(asyncio.all_tasks()) - before
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+        left = [name for name in names if name.startswith(("Wire.", "Rest."))]
         # Until the server has seen the connections end.
         await asyncio.sleep(0.05)
     return Lived(observer, notices, left)
@@ -143,6 +147,3 @@ async def _live(
 
 def _sign(venue: str, method: str, path: str) -> Mapping[str, str]:
     return {"X-Signed": f"{venue} {method} {path}"}
-
-
-__all__ = ["Arrival", "Lived", "ToyServer", "live", "talk"]

@@ -113,8 +113,8 @@ def test_names_are_its_own_and_everything_is_bounded(venue: Venue) -> None:
 @every_feed
 def test_a_feed_has_limits_and_says_only_json_or_its_own_keepalive(feed: Feed) -> None:
     assert feed.address.startswith("wss://")
-    assert 0 < feed.subscribe_s_max and 0 < feed.silence_s_max
-    assert 0 < feed.message_bytes_max and 0 < feed.instruments_max
+    assert feed.subscribe_s_max > 0 and feed.silence_s_max > 0
+    assert feed.message_bytes_max > 0 and feed.instruments_max > 0
     assert feed.keepalive_text is None or feed.keepalive_s > 0
     for name in ("BTC-USD", *HOSTILE):
         texts = feed.subscribe([name], request_id=1)
@@ -150,9 +150,7 @@ def test_sound_texts_become_messages(feed: Feed) -> None:
         is_harmless(messages)
 
 
-@pytest.mark.parametrize(
-    "name", ["coinbase.ws", "coinbase.exchange", "kalshi.ws", "polymarket.ws"]
-)
+@pytest.mark.parametrize("name", ["coinbase.ws", "coinbase.exchange", "kalshi.ws", "polymarket.ws"])
 def test_recorded_texts_are_understood(name: str) -> None:
     feed = _FEEDS[name]
     frames = [feed.parse(text) for text in recorded(name)]

@@ -30,9 +30,7 @@ FEEDS: dict[str, list[Any]] = {
         json.loads(
             coinbase.envelope("market_trades", [{"type": "update", "trades": [coinbase.trade()]}])
         ),
-        json.loads(
-            coinbase.envelope("ticker", [{"type": "update", "tickers": [coinbase.tick()]}])
-        ),
+        json.loads(coinbase.envelope("ticker", [{"type": "update", "tickers": [coinbase.tick()]}])),
     ],
     "coinbase.exchange": [
         {"type": "snapshot", **_PRODUCT, **_LEVELS},
