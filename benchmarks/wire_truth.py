@@ -23,12 +23,16 @@ from services.simulator.truth import book_hash
 
 NS = 1_000_000_000
 
-LAG_S = 2
-"""Two intervals: what is older than that is flagged stale by the collector itself."""
+LAG_S = 3
+"""Two intervals, beyond which the collector itself flags a row as stale, and one for the wire."""
 
 LATE_S = 20
 """A book that stood at the venue within so long, but not within LAG_S, was seen late by a machine
 that was busy; one that never stood there is wrong, on any machine."""
+
+LATE_NS_MAX = 500_000_000
+"""A simulator that is later than this with a tick was not a source that could be observed: on a
+machine that is busy, an accelerated world falls behind its own clock."""
 
 KINDS: dict[type[Event], int] = dict.fromkeys(
     (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot), 0
@@ -39,6 +43,9 @@ KINDS: dict[type[Event], int] = dict.fromkeys(
 class Checked:
     """Ticks of markets and products between the first and the last tick of the collector."""
 
+    ticks: int = 0
+    late: int = 0
+    """Ticks not judged because the simulator was late itself."""
     up: int = 0
     valid: int = 0
     equal: int = 0
@@ -96,6 +103,10 @@ def check_truth(
         _remember(recent, line["books"], products)
         if not start_ns <= ts_ns <= end_ns:
             continue
+        if line["late_ns"] > LATE_NS_MAX:
+            found.late += 1
+            continue
+        found.ticks += 1
         for name in line["books"]:
             life = lives.get(name)
             if name in products:

@@ -186,6 +186,7 @@ class Wire:
     ) -> tuple[int, str]:
         """Hand over every text until the connection ends; return how many, and why it ended."""
         texts = 0
+        fault: BaseException | None = None
         writer = asyncio.create_task(self._write(feed, self._sockets[feed.name]))
         try:
             async for message in socket:
@@ -196,10 +197,12 @@ class Wire:
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     self._hear(Oversized(now_ns, feed.name, connection, "not a text"))
                 elif message.type is aiohttp.WSMsgType.ERROR:
+                    fault = message.data
                     break
         finally:
             writer.cancel()
-        error = socket.exception()
+        # What a text did wrong stands in the message alone, what the wire did in the socket.
+        error = fault or socket.exception()
         if error is not None and not isinstance(error, aiohttp.ClientError):
             # Too long, or not UTF-8: aiohttp ends the connection.
             self._hear(Oversized(self._now_ns(), feed.name, connection, str(error)[:200]))

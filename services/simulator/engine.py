@@ -135,7 +135,7 @@ class Engine:
             self.late_ns_max = max(self.late_ns_max, now_ns - self._pending[0].ns)
         while self._pending and self._pending[0].ns <= now_ns:
             event = self._pending.popleft()
-            self._tick_until(event.ns)
+            self._tick_until(event.ns, now_ns)
             market = self._market_of(event)
             self.live.apply(event)
             self._truth.hear(event)
@@ -143,13 +143,14 @@ class Engine:
                 self._write(self._truth.life(event))
             self._tell(event, market)
         # What has not been drawn yet is no truth.
-        self._tick_until(min(now_ns, self._next_s * NS_PER_S))
+        self._tick_until(min(now_ns, self._next_s * NS_PER_S), now_ns)
 
-    def _tick_until(self, ns: int) -> None:
+    def _tick_until(self, ns: int, now_ns: int) -> None:
         """Write down the whole seconds up to an instant, before anything happens in it."""
         while ns >= self._tick_s * NS_PER_S:
             active = self.board.active(self._tick_s * NS_PER_S)
-            self._write(self._truth.tick(self._tick_s, active))
+            late_ns = now_ns - self._tick_s * NS_PER_S
+            self._write(self._truth.tick(self._tick_s, active, late_ns=late_ns))
             self._tick_s += 1
 
     def flush(self, now_ns: int) -> None:

@@ -64,8 +64,11 @@ class Truth:
             offset_ns = event.ns % NS_PER_S
             self._versions.setdefault(event.name, []).append((offset_ns, self._hash(event.name)))
 
-    def tick(self, second: int, active: Mapping[str, frozenset[str]]) -> str:
-        """Return the line of a whole second, and begin the next."""
+    def tick(self, second: int, active: Mapping[str, frozenset[str]], *, late_ns: int = 0) -> str:
+        """Return the line of a whole second, and begin the next.
+
+        `late_ns` is how late we are ourselves: what should have been told by then was not yet.
+        """
         books = {}
         for name in self._live.books:
             tops = self._live.tops[name]
@@ -83,6 +86,7 @@ class Truth:
         rest = {venue: not _hides(active.get(venue, ()), rest=True) for venue in VENUES}
         faults = {venue: sorted(names) for venue, names in active.items()}
         line = {"kind": "tick", "ts_ns": second * NS_PER_S, "up": up, "rest_up": rest}
+        line["late_ns"] = late_ns
         return _line({**line, "faults": faults, "books": books})
 
     def standing(self, now_ns: int) -> str:

@@ -1,19 +1,36 @@
-"""The live collector as a process, on simulated venues: what it refuses, and what it leaves behind.
+"""The live collector on simulated venues: what it refuses, and what it leaves behind.
 
 The strongest sentence is in `TestCapture`: what a faulty world let arrive, imported from the raw
 capture, gives the rows that were recorded live, byte for byte.
 """
 
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from benchmarks.wire_faults import Run
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
+from libs.common.checks import ConfigError, HawkError
+from libs.common.context import Context
 from libs.common.events import Event, Gap, Market, QuoteSnapshot, Resolution, SpotSnapshot, body
+from libs.common.settings import Settings
+from libs.common.web import Web
 from services.collector.capture_import import KINDS, CaptureImported, import_captures
+from services.collector.live import run_live
+from services.collector.publisher import Publisher
+from tests.collector import stage
 
 SPEED = 10.0
 START = "2026-03-02T13:57:40Z"
@@ -99,3 +116,144 @@ class TestCapture:
         counted = imported[1]
         assert counted.gaps > 0 and counted.rejected.get("wrong_shape", 0) > 0
         assert len(list((run.root / "captures").iterdir())) == 2
+
+
+class TestRestart:
+    def test_a_market_that_closed_while_nobody_ran_gets_its_result(self, tmp_path: Path) -> None:
+        run = Run(tmp_path, speed=SPEED, seed=4, start="2026-03-02T13:59:20Z")
+
+        def ticked_ns() -> int:
+            lines = run.truth.read_text().splitlines() if run.truth.exists() else []
+            told = [json.loads(line) for line in lines[-3:] if line.endswith("}")]
+            return max((line.get("ts_ns", 0) for line in told), default=0)
+
+        try:
+            run.start_simulator()
+            run.start_collector()
+            waited(lambda: any(e.venue == "kalshi" for e in recorded(run.root, QuoteSnapshot)))
+            assert run.collector is not None
+            run.collector.terminate()
+            assert run.collector.wait(30) == 0
+            close_ns = HOUR_NS * (min(e.ts_ns for e in recorded(run.root, Market)) // HOUR_NS + 1)
+            waited(lambda: ticked_ns() > close_ns)
+            assert recorded(run.root, Resolution) == []
+            run.start_collector()
+            waited(lambda: any(e.venue == "kalshi" for e in recorded(run.root, Resolution)))
+        finally:
+            code = run.stop()
+        assert code == 0
+        found = run.checked()
+        assert (found.unexplained, found.resolutions_wrong, found.strikes_wrong) == (0, 0, 0)
+
+
+class Clock(BaseHTTPRequestHandler):
+    """A simulator of which only the clock answers."""
+
+    def do_GET(self) -> None:
+        """Tell a world that begins on 2026-03-02 and all but stands still."""
+        told = {"start_ns": CLOCK_NS, "began_ns": time.time_ns(), "speed": 1e-6}
+        self.send_response(200 if self.path == "/clock" else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+CLOCK_NS = 1_772_409_600 * 10**9
+
+
+@pytest.fixture(scope="module")
+def clock_url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Clock)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def context(root: Path, url: str, **settings: object) -> Context:
+    """Return the context of a live collector whose waits take no time."""
+    made = Settings(  # type: ignore[call-arg]
+        _env_file=None,
+        data=root,
+        source="live",
+        simulator_url=url,
+        **{"series": "KXBTC15M", **settings},
+    )
+    bus, sign = stage.Bus(), stage.StopSign()
+    return Context(name="collector", root=root, settings=made, bus=bus, web=Web(), stop=sign)
+
+
+class TestRefusals:
+    def test_a_folder_ahead_of_the_clock_is_refused_with_its_line(
+        self, tmp_path: Path, clock_url: str
+    ) -> None:
+        made = context(tmp_path, clock_url)
+        publisher = Publisher(made, ["BTC-USD"])
+        publisher.publish(stage.spots(CLOCK_NS + 5 * HOUR_NS))
+        publisher.close()
+        with pytest.raises(ConfigError, match=r"folder is 5\.0 hours ahead .* \(--data\)"):
+            run_live(context(tmp_path, clock_url))
+
+    @pytest.mark.parametrize(
+        ("series", "named"), [("KXNOTHING", "no known series"), ("KXBTC15M@7", "divisor of 60")]
+    )
+    def test_a_series_that_is_not_known_is_refused(
+        self, tmp_path: Path, clock_url: str, series: str, named: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=named):
+            run_live(context(tmp_path, clock_url, series=series))
+        assert not (tmp_path / "archive").exists()
+
+    @pytest.mark.parametrize("kind", ["locked", "curve", "small", "cut", "text", "missing"])
+    def test_a_wrong_key_is_refused_without_a_word_of_it(
+        self, tmp_path: Path, clock_url: str, kind: str
+    ) -> None:
+        path, content = tmp_path / "key.pem", wrong_key(kind)
+        if content:
+            path.write_bytes(content)
+        with pytest.raises(HawkError) as caught:
+            run_live(context(tmp_path, clock_url, kalshi_key_id="id", kalshi_key_file=path))
+        shown = "".join(map(str, chained(caught.value)))
+        lines = [line for line in content.decode().splitlines() if "-----" not in line]
+        assert "key" in shown.lower()
+        assert not [line for line in lines if line[:12] in shown]
+
+    def test_half_of_a_key_is_refused(self, tmp_path: Path, clock_url: str) -> None:
+        with pytest.raises(ConfigError, match="belong together"):
+            run_live(context(tmp_path, clock_url, kalshi_key_id="id"))
+
+    def test_a_simulator_that_does_not_answer_is_waited_for_until_the_stop_sign(
+        self, tmp_path: Path
+    ) -> None:
+        made = context(tmp_path, "http://127.0.0.1:1")
+        stop = stage.sign(made)
+        stop.on_wait = lambda: stop.set() if stop.waits > 20 else None
+        run_live(made)
+        assert stop.waits == 21
+
+
+def wrong_key(kind: str) -> bytes:
+    """Return the content of a key file that cannot be used."""
+    if kind == "missing":
+        return b""
+    if kind == "text":
+        return b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n"
+    private = PrivateFormat.PKCS8
+    key = rsa.generate_private_key(65_537, 1_024 if kind == "small" else 2_048)
+    if kind == "curve":
+        curve = ec.generate_private_key(ec.SECP256R1())
+        return curve.private_bytes(Encoding.PEM, private, NoEncryption())
+    locked = BestAvailableEncryption(b"word")
+    pem = key.private_bytes(Encoding.PEM, private, locked if kind == "locked" else NoEncryption())
+    return pem[: len(pem) // 2] if kind == "cut" else pem
+
+
+def chained(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what stands behind it, as a log would."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
