@@ -30,7 +30,7 @@ from services.collector.life import (
     remembered,
     resolution_event,
 )
-from services.collector.traffic import Notice
+from services.collector.troubles import CHAIN_BROKEN, MARKET_CHANGED, MARKET_QUARANTINED, Told
 
 NS = 1_000_000_000
 
@@ -89,7 +89,7 @@ class Markets:
         """Start with no market known."""
         self.venue, self.series = venue, tuple(series)
         self.lives: dict[str, Life] = {}
-        self.notices: list[Notice] = []
+        self.notices: list[Told] = []
         self._rules = dict(rules or {})
         self._accepted = frozenset(accepted)
         self._list_ns = dict.fromkeys(self.series, 0)
@@ -295,7 +295,7 @@ class Markets:
             before, after = getattr(life.facts, attribute), getattr(new, attribute)
             is_change = before is not None and after is not None and before != after
             if is_change and (attribute != "strike_usd" or is_equal_source(life.facts, new)):
-                self._notice(life, "market_changed", f"{attribute} {before} -> {after}")
+                self._notice(life, MARKET_CHANGED, f"{attribute} {before} -> {after}")
 
     def _judge(self, life: Life) -> None:
         """Quarantine a market whose rule is unknown, or whose rule or fee is new to its series."""
@@ -316,7 +316,7 @@ class Markets:
             return
         unknown = [f for f in found if f and f not in before and f not in self._accepted]
         accepted = ",".join(unknown or found[:1])
-        self._notice(life, "market_quarantined", f"{fault}; accept: HAWK_RULES_ACCEPTED={accepted}")
+        self._notice(life, MARKET_QUARANTINED, f"{fault}; accept: HAWK_RULES_ACCEPTED={accepted}")
 
     def _check_chain(self, life: Life) -> None:
         """Hold the settlement of a window against the strike of the next one."""
@@ -341,7 +341,7 @@ class Markets:
         if abs(settled - strike) > CHAIN_USD:
             self._notice(
                 after,
-                "chain_broken",
+                CHAIN_BROKEN,
                 f"strike {strike}, but the window before settled at {settled}",
             )
 
@@ -350,8 +350,7 @@ class Markets:
         if rule in life.notices:
             return
         life.notices.add(rule)
-        text = f"{self.venue.name} {life.facts.market}: {evidence}"
-        self.notices.append(Notice(rule, True, text))
+        self.notices.append(Told(rule, f"{self.venue.name} {life.facts.market}", evidence))
 
     def _said(self, life: Life, ts_ns: int) -> list[Event]:
         made: list[Event] = []

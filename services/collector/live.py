@@ -46,6 +46,7 @@ from services.collector.play import Player
 from services.collector.provenance import REAL, claim
 from services.collector.publisher import Publisher
 from services.collector.traffic import Wishes
+from services.collector.troubles import RULES
 from services.collector.wire import Wire
 
 NS = 1_000_000_000
@@ -161,6 +162,8 @@ class _Recorder:
             observing = pool.submit(self._observe)
             try:
                 self._context.health.set("start", None)
+                for rule in RULES:  # what a run that was killed has left firing
+                    self._context.alerts.resolve(rule, evidence="the collector has started anew")
                 Player(self._context, self._publisher, NoPace()).play(self._waiting())
             finally:
                 self._context.stop.set()

@@ -27,7 +27,7 @@ LOST_INSTANTS = Counter(
     "hawk_collector_lost_instants_total", "Instants given up while the disk took nothing."
 )
 WIRE = Gauge(
-    "hawk_collector_wire_count",
+    "hawk_collector_feed_events",
     "What happened on a feed or endpoint since the start, by kind.",
     ["feed", "kind"],
 )

@@ -41,7 +41,6 @@ from services.collector.traffic import (
     Closed,
     Fetch,
     Hangup,
-    Notice,
     Opened,
     Oversized,
     Received,
@@ -49,6 +48,7 @@ from services.collector.traffic import (
     Send,
     Wishes,
 )
+from services.collector.troubles import CLOCK_OFFSET, VENUE_PAUSED, VENUE_REFUSED, Troubles
 
 NS = 1_000_000_000
 
@@ -108,8 +108,7 @@ class Observer:
         self._tick_ns = (born_ns // NS + 1) * NS
         self._now_ns = born_ns
         self._wishes = _nothing()
-        self._paused: set[str] = set()
-        self._refused: set[str] = set()
+        self._troubles = Troubles()
         self._missed: list[Event] = []
         self._facts: list[Event] = []
         self._said_ns = born_ns
@@ -144,14 +143,14 @@ class Observer:
             line = self.panel.opened(arrival.feed, arrival.connection, self._now_ns)
             self._want(line)
             self._collect(line)
-            self._refuse(arrival.feed, "it has connected", is_refused=False)
+            self._state(VENUE_REFUSED, arrival.feed, False, "")
         elif isinstance(arrival, Closed):
             self.settle_counts()
             self.counts[arrival.feed, "closed"] += 1
             self.panel.closed(arrival.feed, arrival.connection)
         elif isinstance(arrival, Refused):
             self.counts[arrival.feed, "refused"] += 1
-            self._refuse(arrival.feed, arrival.detail, is_refused=True)
+            self._state(VENUE_REFUSED, arrival.feed, True, arrival.detail)
         elif isinstance(arrival, Oversized):
             found = self.panel.line(arrival.feed, arrival.connection)
             if found is not None:
@@ -196,6 +195,7 @@ class Observer:
         for name, markets in self.markets.items():
             for life in markets.released(ts_ns):
                 self.sampling.forget(name, life)
+                self._wishes.notices += self._troubles.end(f"{name} {life.facts.market}")
         self._ask(ts_ns)
 
     def _want(self, line: Line, ts_ns: int | None = None) -> None:
@@ -280,14 +280,15 @@ class Observer:
         elif isinstance(message, VenueError):
             name = line.feed.name if line else feed
             if message.remedy == "stop":
-                self._refuse(name, f"{message.code} {message.text}", is_refused=True)
+                self._state(VENUE_REFUSED, name, True, f"{message.code} {message.text}")
         elif isinstance(message, Reject) and line is None:
             self.counts[feed, message.reason] += 1
 
     def _learn(self, venue: str, facts: MarketFacts) -> None:
         markets = self.markets[venue]
         self._facts += markets.learn(facts, self._facts_ns())
-        self._wishes.notices.extend(markets.notices)
+        for told in markets.notices:
+            self._wishes.notices += self._troubles.begin(*told)
         markets.notices.clear()
 
     def _facts_ns(self) -> int:
@@ -303,11 +304,14 @@ class Observer:
         self._facts = []
 
     def _exchange(self, venue: str, status: ExchangeStatus) -> None:
-        if status.is_trading == (venue not in self._paused):
-            return
-        (self._paused.discard if status.is_trading else self._paused.add)(venue)
-        text = f"{venue} says that it {'trades again' if status.is_trading else 'does not trade'}"
-        self._wishes.notices.append(Notice("venue_paused", not status.is_trading, text, "info"))
+        self._state(VENUE_PAUSED, venue, not status.is_trading, "it says that it does not trade")
+
+    def _state(self, rule: str, who: str, is_so: bool, evidence: str) -> None:
+        """Note that a trouble of somebody is there, or is not."""
+        if is_so:
+            self._wishes.notices += self._troubles.begin(rule, who, evidence)
+        else:
+            self._wishes.notices += self._troubles.end(who, rule=rule)
 
     def _offset(self, arrival: Answered, messages: Sequence[Message]) -> None:
         """Note how far the venue's clock is from ours; alert while it is too far.
@@ -327,16 +331,8 @@ class Observer:
         changed = self.offsets[venue].add(offset_ns, self._plan.offset_ns_max)
         if changed is not None:
             median_s = self.offsets[venue].median_ns / 1e9
-            text = f"the clock of {venue} is {median_s:+.3f} s from ours: is this machine's set?"
-            self._wishes.notices.append(Notice("clock_offset", changed, text))
-
-    def _refuse(self, feed: str, detail: str, *, is_refused: bool) -> None:
-        """Tell that a feed is refused, or no longer."""
-        before = set(self._refused)
-        (self._refused.add if is_refused else self._refused.discard)(feed)
-        if is_refused or (before and not self._refused):
-            text = f"{feed}: {detail}"[:300]
-            self._wishes.notices.append(Notice("venue_refused", is_refused, text, "page"))
+            text = f"its clock is {median_s:+.3f} s from ours: is this machine's set?"
+            self._state(CLOCK_OFFSET, venue, changed, text)
 
     def _ask(self, ts_ns: int) -> None:
         """Ask by REST for what is due."""

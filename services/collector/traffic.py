@@ -104,13 +104,16 @@ class Fetch(NamedTuple):
     is_urgent: bool = False
 
 
+Severity = Literal["page", "warn", "info"]
+
+
 class Notice(NamedTuple):
     """A condition that a person should know: fires or resolves the alert `rule`."""
 
     rule: str
     is_firing: bool
     evidence: str
-    severity: Literal["page", "warn", "info"] = "warn"
+    severity: Severity = "warn"
 
 
 @dataclass

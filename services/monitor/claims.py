@@ -65,6 +65,12 @@ RULES_OF_OTHERS: tuple[str, ...] = (
     "command_refused",
     "model_refused",
     "ledger_mismatch",
+    "market_quarantined",
+    "market_changed",
+    "chain_broken",
+    "clock_offset",
+    "venue_paused",
+    "venue_refused",
 )
 """Rules that the services apply to themselves; each has its section in docs/runbooks.md, too."""
 

@@ -18,7 +18,6 @@ from services.collector.lifecycle import (
     SERIES_MARKETS_MAX,
     Markets,
 )
-from services.collector.traffic import Notice
 from tests.collector.toy_venue import FEE, OPEN_NS, S, Toy, at, facts
 
 KNOWN = 50
@@ -323,7 +322,7 @@ class TestChanges:
         markets.learn(facts(**change), at(2))
         markets.learn(facts(), at(3))
         assert rules(markets) == ["market_changed"]
-        assert all(isinstance(notice, Notice) and notice.is_firing for notice in markets.notices)
+        assert all(notice.who == "toy T-1" for notice in markets.notices)
 
     def test_a_better_source_of_a_strike_is_no_change_to_worry_about(self) -> None:
         markets = toy()

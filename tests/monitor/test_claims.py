@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from libs.common.context import BUS_DOWN, STREAM_FLUSHED
+from services.collector.troubles import RULES as TROUBLES
 from services.monitor.claims import RULES, RULES_KNOWN, RULES_OF_OTHERS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,7 +26,7 @@ def fired() -> set[str]:
         for literal, constant in call.findall(text):
             named = re.findall(rf'^{constant} = "(\w+)"$', text, flags=re.MULTILINE)
             found |= {literal} if literal else set(named)
-    return found
+    return found | set(TROUBLES)
 
 
 def test_every_rule_has_its_section() -> None:
