@@ -119,15 +119,13 @@ def check_truth(
                 continue
             else:
                 venue = life["venue"]
-            row = rows.get((name, ts_ns))
-            _judge(found, row, (name, ts_ns), line["up"][venue], recent[name], gaps, faults)
+            row, is_open = rows.get((name, ts_ns)), life and life["open_ns"] == ts_ns
+            # A gap holds behind its start; one since the open, for the tick of the open too.
+            since_ns = 1 if row is None and is_open else 0
+            own = [(a - since_ns, b, reason) for a, b, reason in gaps.get(name, ())]
+            _judge(found, row, (name, ts_ns), line["up"][venue], recent[name], own, faults)
     _check_facts(root, lives, series, found)
     return found
-
-
-def _is_open(life: dict[str, Any], ts_ns: int) -> bool:
-    is_open: bool = life["open_ns"] <= ts_ns < life["close_ns"]
-    return is_open
 
 
 def _judge(
@@ -136,17 +134,15 @@ def _judge(
     key: tuple[str, int],
     is_up: bool,
     recent: list[set[str]],
-    gaps: dict[str, list[tuple[int, int, str]]],
+    own: list[tuple[int, int, str]],
     faults: list[tuple[int, str]],
 ) -> None:
     name, ts_ns = key
     is_valid = row is not None and not row[1] & Flag.STALE
-    own = gaps.get(name, [])
     found.up += is_up
     found.valid += is_up and is_valid
     if row is None:
-        # A gap since the open holds for the tick of the open too.
-        reason = next((r for a, b, r in own if a <= ts_ns <= b), None)
+        reason = next((r for a, b, r in own if a < ts_ns <= b), None)
         found.unexplained += reason is None
         found.gaps[reason or "unexplained"] += 1
     else:

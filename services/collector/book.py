@@ -25,14 +25,13 @@ microseconds: contracts, not coins. Three seconds of the busiest market have som
 class Book:
     """The book of one instrument; `void_reason` None means that it is to be believed."""
 
-    __slots__ = ("_top", "absent_removed", "asks", "bids", "changed_ns", "tops", "void_reason")
+    __slots__ = ("_top", "absent_removed", "asks", "bids", "tops", "void_reason")
 
     def __init__(self) -> None:
         """Start without a book."""
         self.bids: dict[Price, Price] = {}
         self.asks: dict[Price, Price] = {}
         self.void_reason: str | None = "no_book"
-        self.changed_ns = -1
         self.absent_removed = 0
         """Removals of levels that were not there: a hint that something was missed."""
         self.tops: deque[tuple[int, tuple[Price | None, Price | None]]] = deque(
@@ -87,26 +86,29 @@ class Book:
     def note_top(self, ts_ns: int, change: BookChange | None = None) -> None:
         """Remember the best prices that stood until `ts_ns`, if `change` has moved them.
 
-        Without `change` the whole book is new. Levels behind the best are not looked at twice.
+        Without `change` the whole book is new. Only where the best level has gone is the next one
+        searched for.
         """
-        if len(self.bids) + len(self.asks) > TOPS_LEVELS_MAX:
+        bids, asks = self.bids, self.asks
+        if len(bids) + len(asks) > TOPS_LEVELS_MAX:
             return
-        if change is not None and not self._touches_top(change):
-            return
-        best = self.best()
-        if best != self._top:
+        if change is None:
+            bid, ask = self.best()
+        else:
+            bid, ask = self._top
+            for is_bid, price, _ in change.changes:
+                if is_bid:
+                    if price in bids:
+                        bid = price if bid is None or price > bid else bid
+                    elif price == bid:
+                        bid = max(bids, default=None)
+                elif price in asks:
+                    ask = price if ask is None or price < ask else ask
+                elif price == ask:
+                    ask = min(asks, default=None)
+        if (bid, ask) != self._top:
             self.tops.append((ts_ns, self._top))
-            self._top = best
-
-    def _touches_top(self, change: BookChange) -> bool:
-        bid, ask = self._top
-        for is_bid, price, _ in change.changes:
-            if is_bid:
-                if bid is None or price >= bid:
-                    return True
-            elif ask is None or price <= ask:
-                return True
-        return False
+            self._top = (bid, ask)
 
     def void(self, reason: str) -> str:
         """Forget the book, and remember why; return the reason."""

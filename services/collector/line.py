@@ -57,19 +57,20 @@ class Line:
     def __init__(self, feed: Feed, connection: int, now_ns: int) -> None:
         """Start with nothing subscribed."""
         self.feed, self.connection = feed, connection
+        self.frames = 0
+        self._parse, self._is_numbered = feed.parse, feed.is_numbered
         self.books: dict[str, Book] = {}
         self.hangup: str | None = None
         self.is_refused = False
         self.sends: list[str] = []
         self.counts: Counter[str] = Counter()
-        """What happened since the last look: `gap`, `duplicate`, `heal`, `frame`, rejects."""
+        """What happened since the last look: `gap`, `duplicate`, `heal`, rejects."""
         self._opened_ns = now_ns
         self._standing: list[Acknowledged] = []
         self._request_id = 1
         self._last: dict[str, int] = {}
         self._channel_of: dict[str, str] = {}
         self._alive_ns: dict[str, int] = {}
-        self._data_ns = now_ns
         self._lag_ns = 0
         self._asked: dict[str, tuple[int, int]] = {}
         self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
@@ -97,22 +98,31 @@ class Line:
                 if self.feed.carries == "books":
                     self._asked[name] = (now_ns, 0)
 
-    def receive(self, ts_ns: int, text: str) -> tuple[Frame, list[Message]]:
-        """Take one text; return its frame, and the messages that are not about books or us."""
-        frame = self.feed.parse(text)
-        self.counts["frame"] += 1
+    def receive(self, ts_ns: int, text: str) -> tuple[Frame, Sequence[Message]]:
+        """Take one text; return its frame, and the messages that are not about books or us.
+
+        The one path that runs for every text: what usually holds is asked first, and inline.
+        """
+        frame = self._parse(text)
+        self.frames += 1
+        channel, number = frame.channel, frame.sequence
         if frame.about_ns is not None:
             self._lag_ns = ts_ns - frame.about_ns
-        if frame.sequence is not None and not self._follows(frame, ts_ns):
-            return frame, []
+        if number is not None:
+            if self._last.get(channel) == number - 1:
+                self._last[channel] = number
+            elif not self._follows(channel, number, ts_ns):
+                return frame, ()
         others: list[Message] = []
         for message in frame.messages:
-            if isinstance(message, BookChange):
-                self._change(message, frame.channel, ts_ns)
+            if type(message) is BookChange:
+                book = self.books.get(message.instrument)
+                if book is not None:
+                    self._change(book, message, channel, ts_ns)
             elif isinstance(message, BookSnapshot):
-                self._replace(message, frame.channel, ts_ns)
+                self._replace(message, channel, ts_ns)
             else:
-                self._other(message, frame.channel, ts_ns, others)
+                self._other(message, channel, ts_ns, others)
         return frame, others
 
     def oversized(self, ts_ns: int, detail: str) -> None:
@@ -138,7 +148,8 @@ class Line:
     def tend(self, now_ns: int) -> None:
         """Ask again for snapshots that did not come; end a connection that is dead."""
         silence_ns = int(self.feed.silence_s_max * NS)
-        if self.books and now_ns - self._data_ns > 2 * silence_ns:
+        data_ns = max(self._alive_ns.values(), default=self._opened_ns)
+        if self.books and now_ns - data_ns > 2 * silence_ns:
             self._end("silent")
             return
         quiet = [
@@ -192,42 +203,42 @@ class Line:
         if not is_asked:
             self.resync([instrument], now_ns)
 
-    def _follows(self, frame: Frame, ts_ns: int) -> bool:
+    def _follows(self, channel: str, number: int, ts_ns: int) -> bool:
         """Tell whether to use a frame by its number; a jump voids the books of its channel."""
-        number = frame.sequence or 0
-        last = self._last.get(frame.channel)
+        last = self._last.get(channel)
         if last is not None and number <= last:
             self.counts["duplicate"] += 1
             return False
-        self._last[frame.channel] = number
-        if last is not None and number != last + 1:
+        self._last[channel] = number
+        if last is not None:
             self.counts["gap"] += 1
             self.has_missed = True
-            hit = [n for n in self.books if self._channel_of.get(n, frame.channel) == frame.channel]
+            hit = [n for n in self.books if self._channel_of.get(n, channel) == channel]
             for name in hit:
                 self.books[name].void("sequence_gap")
             self.resync([name for name in hit if name not in self._asked], ts_ns)
         return True
 
-    def _change(self, change: BookChange, channel: str, ts_ns: int) -> None:
+    def _change(self, book: Book, change: BookChange, channel: str, ts_ns: int) -> None:
         name = change.instrument
-        book = self.books.get(name)
-        if book is None:
-            return
-        self._data(name, channel, ts_ns)
-        if self.feed.is_numbered and self._channel_of.get(name, channel) != channel:
-            # Another subscription tells the same book; added up, it would be twice as deep.
-            self.counts["other_channel"] += 1
+        if self._is_numbered:
+            self._alive_ns[channel] = ts_ns
+            if self._channel_of.get(name) != channel:
+                # Another subscription tells the same book; added up, it would be twice as deep.
+                self.counts["other_channel"] += name in self._channel_of
+                return
+        else:
+            self._alive_ns[name] = ts_ns
+        if book.void_reason is not None:
             return
         fault = book.apply(change)
-        if fault is not None:
+        if fault is None:
+            book.note_top(ts_ns, change)
+            if self._asked:
+                self._asked.pop(name, None)
+        else:
             self.counts[fault] += 1
             self.resync([name], ts_ns)
-        else:
-            book.changed_ns = ts_ns
-            book.note_top(ts_ns, change)
-            if book.void_reason is None:
-                self._asked.pop(name, None)
 
     def _replace(self, snapshot: BookSnapshot, channel: str, ts_ns: int) -> None:
         name = snapshot.instrument
@@ -247,7 +258,6 @@ class Line:
         if fault is not None:
             self.counts[fault] += 1
             self._end(fault)
-        book.changed_ns = ts_ns
         book.note_top(ts_ns)
 
     def _other(self, message: Message, channel: str, ts_ns: int, others: list[Message]) -> None:
@@ -269,11 +279,7 @@ class Line:
 
     def _data(self, instrument: str, channel: str, ts_ns: int) -> None:
         """Note a sign of life of the data."""
-        self._data_ns = ts_ns
-        if self.feed.is_numbered:
-            self._alive_ns[channel] = ts_ns
-        else:
-            self._alive_ns[instrument] = ts_ns
+        self._alive_ns[channel if self._is_numbered else instrument] = ts_ns
 
     def _reject(self, message: Reject, ts_ns: int) -> None:
         self.counts[message.reason] += 1

@@ -365,6 +365,8 @@ class Observer:
             self._count(line)
 
     def _count(self, line: Line) -> None:
+        self.counts[line.feed.name, "frame"] += line.frames
+        line.frames = 0
         for kind, count in line.counts.items():
             self.counts[line.feed.name, kind] += count
         line.counts.clear()
