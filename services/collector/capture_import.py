@@ -10,7 +10,8 @@ alone would be texts of connections that nobody saw open; those are counted, not
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,11 @@ from services.collector import snapshot_tables
 from services.collector.capture import read_capture
 from services.collector.instants import Instant
 from services.collector.observer import Observer, Plan
-from services.collector.traffic import Answered, Received
+from services.collector.traffic import Answered, Arrival, Received
+
+NS = 1_000_000_000
+BEGIN_S = 600
+"""Within it every product of a run has shown itself, also behind an outage at its start."""
 
 KINDS: tuple[type[Event], ...] = (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot)
 
@@ -68,9 +73,10 @@ def import_captures(
 
     Raises `ArchiveError` for a file that cannot be read.
     """
-    importing = _Importing(root)
+    ordered = sorted(paths, key=_begins_ns)
+    importing = _Importing(root, plan_of(ordered))
     with durable.writer_lock(root, "collector"):
-        for place, path in enumerate(sorted(paths, key=_begins_ns)):
+        for place, path in enumerate(ordered):
 
             def report(share: float, place: int = place) -> None:
                 on_progress((place + share) / len(paths))
@@ -85,11 +91,40 @@ def _begins_ns(path: Path) -> int:
     return next(found, 0)
 
 
+def plan_of(paths: Sequence[Path]) -> Plan:
+    """Return the plan that observes what these captures hold, in the order of their times.
+
+    A product that was not recorded must not be waited for: a connection on which its book never
+    comes is taken for broken.
+    """
+    whole = plan_of_all()
+    spot = {feed.name for v in VENUES.values() if v.products for feed in v.feeds}
+    quoted = {f'"{name}"': u for v in VENUES.values() for u, name in v.products.items()}
+    found: set[str] = set()
+    for arrival in _beginning(paths):
+        if isinstance(arrival, Received) and arrival.feed in spot:
+            found |= {u for name, u in quoted.items() if name in arrival.text}
+    return replace(whole, underlyings=tuple(sorted(found))) if found else whole
+
+
+def _beginning(paths: Sequence[Path]) -> Iterator[Arrival]:
+    """Yield the arrivals of the first BEGIN_S."""
+    begin_ns: int | None = None
+    for path in paths:
+        for arrival in read_capture(path, VENUES):
+            if isinstance(arrival, str):
+                continue
+            begin_ns = arrival.ts_ns if begin_ns is None else begin_ns
+            if arrival.ts_ns - begin_ns > BEGIN_S * NS:
+                return
+            yield arrival
+
+
 class _Importing:
     """One observer, and what it has made of the files so far."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, plan: Plan) -> None:
+        self._root, self._plan = root, plan
         self._observer: Observer | None = None
         self._waiting: list[Instant] = []
         self._said: set[tuple[str, str]] = set()
@@ -103,7 +138,7 @@ class _Importing:
                 self._rejected[arrival] += 1
                 continue
             if self._observer is None:
-                self._observer = Observer(plan_of_all(), start_ns=-1, born_ns=arrival.ts_ns)
+                self._observer = Observer(self._plan, start_ns=-1, born_ns=arrival.ts_ns)
             self._total.frames += isinstance(arrival, Received | Answered)
             if isinstance(arrival, Received) and not self._observer.is_open(arrival):
                 self._rejected["unknown_connection"] += 1

@@ -38,9 +38,9 @@ SNAPSHOT_S_MAX = 5.0
 TRIES_MAX = 3
 """Snapshots asked for in vain before the whole connection is given up."""
 
-RENEW_S = 20
-"""Where only a new connection brings a fresh book, none is younger than this: the other books of a
-connection are lost with it, and by REST the one can be seen meanwhile."""
+RENEW_S, RENEW_BESIDE_S = 20, 120
+"""Where only a new connection brings a fresh book, none is ended younger than this, and later while
+other books of it are believed: they are lost with it, and by REST the one can be seen meanwhile."""
 
 REJECTS_MAX, REJECTS_S = 10, 60.0
 """More rejected texts than this in that time: the connection is taken for damaged."""
@@ -168,9 +168,11 @@ class Line:
         ]
         if not late:
             return
-        if all(tries + 1 >= TRIES_MAX for _, tries in map(self._asked.__getitem__, late)):
+        is_vain = all(tries + 1 >= TRIES_MAX for _, tries in map(self._asked.__getitem__, late))
+        if is_vain and not self._has_book():
             self._end("no_snapshot")
             return
+        # One instrument that has no book must not take the others' connection with it.
         self.resync(late, now_ns)
 
     def resync(self, instruments: Iterable[str], now_ns: int) -> None:
@@ -185,12 +187,16 @@ class Line:
             was_asked = any(name in self._asked for name in names)
             for name in names:
                 self._asked[name] = (now_ns, 0)
-            if was_asked and now_ns - self._opened_ns > RENEW_S * NS:
+            renew_s = RENEW_BESIDE_S if self._has_book() else RENEW_S
+            if was_asked and now_ns - self._opened_ns > renew_s * NS:
                 self._end("resync")
             return
         self._say(texts)
         for name in names:
             self._asked[name] = (now_ns, self._asked.get(name, (0, -1))[1] + 1)
+
+    def _has_book(self) -> bool:
+        return any(book.void_reason is None for book in self.books.values())
 
     def void(self, instrument: str, reason: str, now_ns: int) -> None:
         """Stop believing a book and ask for a fresh one."""

@@ -27,7 +27,7 @@ from libs.common.archive import TIME_MAX_NS, Archive
 from libs.common.backoff import Backoff
 from libs.common.checks import ConfigError
 from libs.common.context import Context
-from libs.common.events import Event, Market, Resolution
+from libs.common.events import Event, Gap, Market, QuoteSnapshot, Resolution
 from libs.common.settings import Settings
 from libs.common.stream_time import StreamTime
 from libs.common.telemetry import log
@@ -60,6 +60,10 @@ long begins anew."""
 
 UNRESOLVED_NS = 2 * 86_400 * NS
 """How far back a market's missing result is still asked for."""
+
+ACCOUNTED_NS = 2 * 3_600 * NS
+"""How far back the last row of a market is looked for: longer than any window but a daily ladder's,
+which then is declared missing since its open."""
 
 WAITING_MAX = 50_000
 """Instants that wait for a disk that takes nothing; beyond it the newest are given up and become a
@@ -108,6 +112,7 @@ def run_live(context: Context) -> None:
             has_key=frozenset({"kalshi"} if key else ()),
             rules=_rules(context.root, now_ns),
             unresolved=_unresolved(context.root, now_ns),
+            accounted_ns=_accounted(context.root, now_ns),
             accepted=tuple(filter(None, settings.rules_accepted.replace(" ", "").split(","))),
             offset_ns_max=int(
                 (OFFSET_S_MAX if clock.speed == 1.0 else ACCELERATED_OFFSET_S_MAX * clock.speed)
@@ -314,3 +319,16 @@ def _unresolved(root: Path, now_ns: int) -> tuple[Market, ...]:
         elif isinstance(event, Resolution):
             last.pop((event.venue, event.market), None)
     return tuple(market for market in last.values() if market.close_ns > now_ns - UNRESOLVED_NS)
+
+
+def _accounted(root: Path, now_ns: int) -> dict[tuple[str, str], int]:
+    """Return up to when the rows and gaps of each market of the last hours reach."""
+    found: dict[tuple[str, str], int] = {}
+    kinds: dict[type[Event], int] = dict.fromkeys((QuoteSnapshot, Gap), now_ns - ACCOUNTED_NS)
+    for event in Archive(root).scan(kinds, end_ns=TIME_MAX_NS):
+        if isinstance(event, QuoteSnapshot):
+            found[event.venue, event.market] = event.ts_ns
+        elif isinstance(event, Gap) and event.venue is not None and event.market is not None:
+            key = (event.venue, event.market)
+            found[key] = max(found.get(key, 0), event.end_ns)
+    return found

@@ -62,7 +62,8 @@ class Plan:
 
     With `is_recorded` a capture is replayed: underlyings without any sign of them are not missed.
     `has_key` names the venues whose signed feeds can be opened. `rules` and `accepted` are those of
-    `lifecycle.Markets`, rules by venue; `unresolved` are markets of an earlier run without result.
+    `lifecycle.Markets`, rules by venue; `unresolved` are markets of an earlier run without result,
+    `accounted_ns` is up to when their rows and gaps reach.
     Clocks may differ by `offset_ns_max`.
     """
 
@@ -73,6 +74,7 @@ class Plan:
     rules: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
     accepted: tuple[str, ...] = ()
     unresolved: tuple[Market, ...] = ()
+    accounted_ns: Mapping[tuple[str, str], int] = field(default_factory=dict)
     offset_ns_max: int = 250_000_000
     is_recorded: bool = False
 
@@ -100,8 +102,8 @@ class Observer:
         self.offsets = {name: Offset() for name in plan.venues}
         self.sampling = Sampling(
             Scene(self.markets, self.panel, self.index, plan.series, plan.underlyings),
-            start_ns=start_ns,
             born_ns=born_ns,
+            accounted_ns=plan.accounted_ns,
             misses_unseen=not plan.is_recorded,
         )
         self._requests = Requests(plan.venues, self.markets)

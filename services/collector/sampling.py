@@ -51,16 +51,21 @@ class Sampling:
     """The sampler with its memory: which rows were gaps, and the last spot mid."""
 
     def __init__(
-        self, scene: Scene, *, start_ns: int, born_ns: int, misses_unseen: bool = True
+        self,
+        scene: Scene,
+        *,
+        born_ns: int,
+        accounted_ns: Mapping[tuple[str, str], int],
+        misses_unseen: bool = True,
     ) -> None:
         """Start with nothing sampled.
 
-        What happened since `start_ns`, the last tick of the run before, is to be accounted for;
-        this run began at `born_ns`. Without `misses_unseen` an underlying of which nothing was ever
-        seen has no gaps.
+        Of a market that opened before, rows and gaps reach up to `accounted_ns` of its (venue,
+        market), of others nothing was said since their open; this run began at `born_ns`. Without
+        `misses_unseen` an underlying of which nothing was ever seen has no gaps.
         """
         self._misses_unseen = misses_unseen
-        self._start_ns, self._born_ns = start_ns, born_ns
+        self._accounted_ns, self._born_ns = dict(accounted_ns), born_ns
         self._markets, self._panel, self._index = scene.markets, scene.panel, scene.index
         self._intervals, self._underlyings = scene.intervals, tuple(scene.underlyings)
         self._was_gap: dict[tuple[str, str], bool] = {}
@@ -114,11 +119,15 @@ class Sampling:
             for life in markets.lived(start_ns, end_ns):
                 key = (name, life.facts.market)
                 # What was not sampled yet is missing since it opened.
-                since_ns = start_ns if key in self._was_gap else self._start_ns
+                since_ns = start_ns if key in self._was_gap else self._since_ns(key, life)
                 self._was_gap[key] = True
                 span_ns = (max(since_ns, life.open_ns), min(end_ns, life.close_ns))
                 events.append(self._gap(name, life, reason, span_ns=span_ns, ts_ns=ts_ns))
         return events
+
+    def _since_ns(self, key: tuple[str, str], life: Life) -> int:
+        """Return from when on a market that was not sampled yet is to be accounted for."""
+        return max(life.open_ns, self._accounted_ns.get(key, 0))
 
     def near_usd(self) -> dict[str, float]:
         """Return the last spot mid by underlying."""
@@ -215,7 +224,7 @@ class Sampling:
             self._panel.compare_mirror(venue, names, ts_ns)
         self._panel.prove(venue, names[0], ts_ns)
         rows: list[Event] = []
-        first_ns = max(life.open_ns, self._start_ns)
+        first_ns = self._since_ns(key, life)
         if key not in self._was_gap and ts_ns - first_ns > interval_ns:
             # We were not there, or did not know of it, since it opened or we last ran.
             reason = "not_running" if self._born_ns > life.open_ns else "not_known"

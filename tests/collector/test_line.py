@@ -173,12 +173,13 @@ class TestTending:
     def test_where_only_a_new_connection_heals_the_line_ends_when_nothing_comes(self) -> None:
         made = standing(is_numbered=False, can_resync=False)
         made.receive(2 * S, wire(BookVoid("T-1", "rejected")))
-        for second in range(2, 60):
+        for second in range(2, 200):
             made.receive(second * S, wire(change(4_800, second, "T-2")))
             made.tend(second * S)
             if made.hangup:
                 break
-        assert made.hangup == "resync" and second <= 30
+        # Late, because the book beside it is believed and would be lost with the connection.
+        assert made.hangup == "resync" and 100 <= second <= 130
 
 
 class TestErrors:

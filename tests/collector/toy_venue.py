@@ -249,6 +249,7 @@ class Run:
             series={v.name: dict.fromkeys(v.series, interval_s) for v in made if v.series},
             underlyings=("BTC-USD",),
             unresolved=tuple(unresolved),
+            accounted_ns={(m.venue, m.market): at(start_s) for m in unresolved},
         )
         begin_ns = at(start_s if born_s is None else born_s)
         self.born_ns, self.start_ns = begin_ns, at(start_s) if born_s is not None else -1
