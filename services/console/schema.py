@@ -71,24 +71,24 @@ an ask of 0, a quote behind a gap. Importing twice changes nothing.
 CAPTURES = """
 ## Raw captures
 
-With `HAWK_CAPTURE` the collector keeps what it received: Zstandard-compressed JSON lines, a file per run
-and hour, `captures/<date>T<hour>.<first ns>.capture.jsonl.zst`. Each line has `recv_ns`, `feed`
-(`kalshi.ws`, `kalshi.rest`, ...) and `conn`, and one of
+With `HAWK_CAPTURE` the collector keeps what it received: Zstandard-compressed JSON lines, a file
+per run and hour, `captures/<date>T<hour>.<first ns>.capture.jsonl.zst`. Each line has `recv_ns`,
+`feed` (`kalshi.ws`, `kalshi.rest`, ...) and `conn`, and one of
 
 - `frame`: a text as received; REST answers also carry `url`, `status`, `purpose`, `subject`,
-- `event`: `connected`, `closed`, `refused`, `oversized`, or `passed` (feed `clock`: a second went by).
+- `event`: `connected`, `closed`, `refused`, `oversized`, or `passed` (feed `clock`: a second).
 
 `hawk import-capture` feeds them to the code that runs live, all files of a run as one.
 
 ## Back-fill
 
-`hawk backfill` notes what is complete in `backfill/<venue>/<series or product>.json`, a UTC day at a
-time; deleting a note asks for those days again, which changes nothing that is there.
+`hawk backfill` notes what is complete in `backfill/<venue>/<series or product>.json`, a UTC day at
+a time; deleting a note asks for those days again, which changes nothing that is there.
 
 ## Source
 
-`archive/source.json` says what was recorded first: the venues, a simulator of them, or a simulation. A
-source of another kind is refused.
+`archive/source.json` says what was recorded first: the venues, a simulator of them, or a
+simulation. A source of another kind is refused.
 """
 
 

@@ -18,24 +18,25 @@ from tests.compose.stack import BESIDE, CONSOLE_IMAGE, PORTS, SERVICES, Stack
 pytestmark = pytest.mark.compose
 
 USER = "10001:10001"
-ONE_SHOT = {"init", "hawk", "volumes"}
+ONE_SHOT = {"init", "hawk", "hawk-venues", "volumes"}
 ALL = " ".join(SERVICES)
 
 MOUNTS = {
     # volume: (who writes, who only reads)
-    "archive": (f"{ALL} hawk volumes", ""),
+    "archive": (f"{ALL} hawk hawk-venues volumes", ""),
     "audit": ("predictor trainer volumes", "monitor hawk"),
     "ledger": ("trader volumes", "hawk"),
     "models": ("trainer volumes", "predictor monitor hawk"),
-    "locks": (f"{ALL} hawk", ""),
+    "locks": (f"{ALL} hawk hawk-venues", ""),
+    "backfill": ("hawk-venues", ""),
     "captures": ("collector", "hawk"),
     "simulator": ("collector", ""),
-    "source": ("simulator", "collector hawk"),
+    "source": ("simulator", "collector hawk hawk-venues"),
     "training": ("trainer", ""),
     "key-signing": ("init volumes", "trainer"),
     "key-verifying": ("init volumes", "predictor monitor hawk"),
     **{f"secrets-{name}": ("init volumes", name) for name in SERVICES},
-    "secrets-console": ("init volumes", "hawk"),
+    "secrets-console": ("init volumes", "hawk hawk-venues"),
     **{f"secrets-{name}": ("init volumes", name) for name in ("redis", "grafana", "alertmanager")},
     "redis": ("init redis volumes", ""),
     **{name: (f"init {name}", "") for name in ("prometheus", "alertmanager", "grafana")},
@@ -49,6 +50,7 @@ NETWORKS = {
     "collector": "bus pages venues",
     "simulator": "pages",
     "hawk": "bus pages",
+    "hawk-venues": "bus pages venues",
     "predictor": "bus pages published",
     "prometheus": "pages alerts published",
     "grafana": "pages published",
