@@ -1,11 +1,11 @@
 """`hawk demo`: the whole loop on simulated data, and a table that a person understands.
 
-Six simulated days of two underlyings with a *planted* fault in the quotes are imported, all but the
-last hour; the trainer looks twice at the first five (early, when the honest answer is no, and with
-all of them), and the sixth is replayed with what the gate let through, trading on paper. Its last
-hour is played live by `hawk up`, at high speed; a retrain is judged meanwhile and a bundle swapped
-in between two forecasts. Nothing here is a market: the fault that the model finds was put there by
-the simulator, and the output says so.
+Six simulated days of two underlyings with a *planted* fault in the quotes are imported; the trainer
+looks twice at the first five (early, when the honest answer is no, and with all of them), and the
+sixth is replayed with what the gate let through, trading on paper. Then `hawk up` records simulated
+venues live, at high speed; a retrain is judged meanwhile and a bundle swapped in between two
+forecasts. Nothing here is a market: the fault that the model finds was put there by the simulator,
+and the output says so. In the quotes of the live part there is none to find.
 """
 
 import shutil
@@ -23,9 +23,8 @@ from libs.common.events import Event, Fill, Gap, Market, Order, QuoteSnapshot, S
 from libs.common.settings import Settings
 from services.collector.recording import import_recording
 from services.console.evaluation import EvaluateRequest, run_evaluate
-from services.console.live_demo import LiveHour, play_live
+from services.console.live_demo import LivePart, play_live
 from services.console.output import emit, emit_json, format_time, progress
-from services.console.recording_cut import cut_recording, end_of_recording
 from services.console.replaying import ReplayRequest, run_replay
 from services.console.tables import interval, number
 from services.console.training import run_train
@@ -40,6 +39,9 @@ SEED, INTERVAL_S, EDGE = 7, 10, 1.5
 
 EARLY_HOURS = 12
 """When the trainer first looks: far too early, and the gate must say so."""
+
+LIVE_BEHIND_NS = 4 * HOUR_NS
+"""The live part begins so long behind the days: at midnight in New York, which names markets."""
 
 MARKER = ".hawk-demo"
 """Marks a folder as the demo's own, so that only such a folder is ever emptied."""
@@ -63,23 +65,18 @@ def run_demo(folder: Path, settings: Settings, *, as_json: bool) -> None:
         write_simulation(recording, setup, progress=lambda done, total: show(done / total))
     start_ns = int(time_of(setup))
     split_ns = start_ns + DAYS_HISTORY * DAY_NS
-    live_ns = split_ns + DAY_NS - HOUR_NS
-    cut_recording(recording, folder / "past", live_ns)
-    # From an hour before, so that what is played has its own past to be judged by.
-    end_of_recording(recording, folder / "end", live_ns - HOUR_NS)
-    with progress("importing all but the last hour") as show:
-        imported = import_recording(
-            folder / "past", root, on_progress=lambda step, share: show(share)
-        )
+    live_ns = split_ns + DAY_NS + LIVE_BEHIND_NS
+    with progress(f"importing {setup.days} days") as show:
+        imported = import_recording(recording, root, on_progress=lambda step, share: show(share))
     verdicts = [_train(root, start_ns + EARLY_HOURS * HOUR_NS, "an early look")]
     verdicts.append(_train(root, split_ns, "five days"))
     with progress("replaying the sixth day") as show:
         request = ReplayRequest(start_ns=split_ns, out=out)
         replayed = run_replay(root, request, settings, on_progress=show)
     live = play_live(
-        LiveHour(root, folder / "end", folder / "live.log", live_ns),
+        LivePart(root, folder / "live.log", live_ns, SEED, setup.underlyings),
         settings,
-        retrain=lambda: _train(root, live_ns, "retrain while the last hour is live"),
+        retrain=lambda: _train(root, live_ns, "retrain while the venues are live"),
     )
     verdicts.append(live["retrain"])
     later = EvaluateRequest(_serving(verdicts), start_ns=split_ns)
@@ -223,15 +220,14 @@ def _print_strategies(strategies: dict[str, Any]) -> None:
 
 def _print_live(live: dict[str, Any]) -> None:
     emit("")
-    emit(
-        f"the last hour, live: `hawk up` at {live['speed']:g} times its speed until the swap, then"
-    )
-    emit("stopped, started again, and the rest as fast as it goes")
+    venues = "simulated venues (Coinbase, Kalshi, Polymarket)"
+    emit(f"live: `hawk up` on {venues} at {live['speed']:g} times")
+    emit("their speed; in these quotes no fault is planted")
     counts = [f"{live[n]} {n}" for n in ("instants", "snapshots", "forecasts", "orders")]
     emit(f"  {', '.join(counts)}")
     swap = live["swap"]
     if swap is None:
-        emit("  no swap to show: the hour was over before the verdict (a very busy machine)")
+        emit("  no swap to show: no forecast of one market stands on each side of it")
     else:
         emit("  hot swap between two forecasts of one market,")
         emit(f"  by {live['swapped_by']}:")

@@ -1,12 +1,12 @@
-"""The demo's live hour: `hawk up` plays it, a retrain is judged meanwhile, a bundle is swapped in.
+"""The demo's live part: `hawk up` on simulated venues, a retrain meanwhile, a bundle swapped in.
 
-In go a data folder that holds everything before the hour, the recording, and how to retrain; out
-comes what was played, the two forecasts around the swap, and whether a replay of the hour makes
-what was recorded. The services run exactly as a user runs them: `hawk up` is started as a process.
+In go a data folder with its past and how to retrain; out comes what was recorded, the two forecasts
+around the swap, and whether a replay of it makes what was recorded. Simulator and services run
+exactly as a user runs them, as processes: `python -m services.simulator`, and `hawk up` on it.
 
-The decision to question: `hawk up` runs twice. The verdict takes as long as the machine needs, so
-the hour is played at a modest speed until the swap has been seen; then it is stopped, and started
-again to play the rest as fast as it goes, which shows that it goes on where it was.
+The decision to question: the live world begins hours behind the imported days, on the same path of
+prices. Its markets are named in New York's time, those of the recording in UTC; right behind each
+other, two of them would share a name.
 """
 
 import json
@@ -30,17 +30,23 @@ from libs.common.service import PORT_OFFSETS
 from libs.common.settings import Settings
 from services.console import offline
 from services.console.comparing import run_compare
+from services.console.output import format_time
 from services.console.supervisor import DRAIN_S, python_module
 from services.trainer import serving
 
 SPEED = "20"
-"""Times real time until the swap: the hour lasts three minutes, a training half of one."""
+"""Times real time: a quarter hour's market lasts 45 seconds, a training half of that."""
 
 START_S_MAX, SWAP_S_MAX = 90.0, 60.0
 """What the first forecast, and a swap behind its activation, may take on a busy machine."""
 
-END_S_MAX = 300.0
-"""What the rest of the hour may take; 20 s at SPEED's end, seconds at full speed."""
+BEHIND_SWAP_S = 10.0
+"""Wall seconds recorded behind the swap: some minutes of the new bundle."""
+
+END_S_MAX = 60.0
+
+SERIES = ("KX{code}15M@5", "{lower}-updown-5m@5")
+"""What is recorded of each underlying, a row each five seconds as the demo is no load test."""
 
 LOOK_S = 0.5
 
@@ -53,50 +59,47 @@ NO_TRAINING = {"HAWK_TRAIN_EVERY_H": "100000", "HAWK_TRAIN_RESOLUTIONS": "100000
 
 
 @dataclass(frozen=True)
-class LiveHour:
-    """The hour from `start_ns` on, which `recording` holds."""
+class LivePart:
+    """Simulated venues from `start_ns` on, with the path of prices that `seed` draws."""
 
     root: Path
-    recording: Path
     log_file: Path
     start_ns: int
+    seed: int
+    underlyings: tuple[str, ...]
 
 
 def play_live(
-    hour: LiveHour, settings: Settings, *, retrain: Callable[[], dict[str, Any]]
+    part: LivePart, settings: Settings, *, retrain: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Play the hour, swap a bundle in the middle, and compare what was recorded with a replay.
+    """Record the venues, swap a bundle in meanwhile, and compare what was recorded with a replay.
 
-    Raises `UnavailableError` with the log's last line if `hawk up` ends early.
+    Raises `UnavailableError` with the log's last line if simulator or `hawk up` end early.
     """
-    before = bundle.read_current(hour.root)
-    with _up(hour, SPEED) as running:
-        _await(hour, running, lambda: _has_forecast(hour), seconds=START_S_MAX)
+    before = bundle.read_current(part.root)
+    with _venues(part) as url, _up(part, url) as running:
+        _await(part, running, lambda: _has_forecast(part), seconds=START_S_MAX)
         verdict = retrain()
         other = _other(verdict, before)
         if other is not None:
             serving.activate(
-                hour.root,
+                part.root,
                 other,
                 reason="shown in the demo",
                 overrides_gate=True,
-                ts_ns=offline.newest_ns(hour.root),
+                ts_ns=offline.newest_ns(part.root),
             )
-        if running.poll() is None:  # else the hour is over, on a machine that is very busy
-            _await(hour, running, lambda: _has_swap(hour), seconds=SWAP_S_MAX)
-            running.send_signal(signal.SIGTERM)
-        runs = [_summary(hour, running)]
-    if not runs[0]["played_out"]:
-        with _up(hour, "max") as running:
-            runs.append(_summary(hour, running))
+        _await(part, running, lambda: _has_swap(part), seconds=SWAP_S_MAX)
+        time.sleep(BEHIND_SWAP_S)
+        running.send_signal(signal.SIGTERM)
+        summary = _summary(part, running)
     return {
         "speed": float(SPEED),
-        "played_out": runs[-1]["played_out"],
-        **{name: sum(run[name] for run in runs) for name in COUNTS},
+        **{name: summary[name] for name in COUNTS},
         "retrain": verdict,
         "swapped_by": _ACCEPTED if other is None else _REJECTED,
-        "swap": swap_shown(hour.root, hour.start_ns),
-        "compared": run_compare(hour.root, settings),
+        "swap": swap_shown(part.root, part.start_ns),
+        "compared": run_compare(part.root, settings),
     }
 
 
@@ -133,14 +136,37 @@ def swap_shown(root: Path, start_ns: int) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _up(hour: LiveHour, speed: str) -> Iterator["subprocess.Popen[bytes]"]:
+def _venues(part: LivePart) -> Iterator[str]:
+    """Run the simulator for the block; give its address."""
+    port = _free_ports(1, 28_480)
+    options = ["--port", str(port), "--speed", SPEED, "--seed", str(part.seed)]
+    options += ["--start", format_time(part.start_ns), "--underlyings", str(len(part.underlyings))]
+    with part.log_file.open("ab") as log:
+        running = subprocess.Popen(
+            python_module("services.simulator", *options), stdin=subprocess.DEVNULL, stderr=log
+        )
+    try:
+        _await(part, running, lambda: not _is_free(port), seconds=START_S_MAX)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end(running)
+
+
+@contextmanager
+def _up(part: LivePart, url: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `hawk up` for the block; behind it, it is stopped if it still runs."""
-    source = f"recording:{hour.recording}@{speed}"
-    options = ("up", "--data", str(hour.root), "--source", source, "--json")
-    with hour.log_file.open("ab") as log:
+    options = ("up", "--data", str(part.root), "--source", "live", "--json")
+    codes = [name.partition("-")[0] for name in part.underlyings]
+    series = [each.format(code=code, lower=code.lower()) for code in codes for each in SERIES]
+    wanted = {
+        "HAWK_PORT": str(_free_ports(max(PORT_OFFSETS.values()) + 1, 18_480)),
+        "HAWK_SERIES": ",".join(series),
+        "HAWK_SIMULATOR_URL": url,
+    }
+    with part.log_file.open("ab") as log:
         running = subprocess.Popen(
             python_module("services.console", *options),
-            env={**os.environ, **NO_TRAINING, "HAWK_PORT": str(_free_ports())},
+            env={**os.environ, **NO_TRAINING, **wanted},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -151,42 +177,42 @@ def _up(hour: LiveHour, speed: str) -> Iterator["subprocess.Popen[bytes]"]:
         _end(running)
 
 
-def _summary(hour: LiveHour, running: "subprocess.Popen[bytes]") -> dict[str, Any]:
+def _summary(part: LivePart, running: "subprocess.Popen[bytes]") -> dict[str, Any]:
     """Wait for the end and return what it says of itself."""
     try:
         text, _ = running.communicate(timeout=END_S_MAX)
     except subprocess.TimeoutExpired as error:
-        raise _failed(hour, "did not come to its end in time") from error
+        raise _failed(part, "did not come to its end in time") from error
     if running.returncode != 0:
-        raise _failed(hour, f"ended with exit code {running.returncode}")
+        raise _failed(part, f"ended with exit code {running.returncode}")
     summary: dict[str, Any] = json.loads(text)
     return summary
 
 
 def _await(
-    hour: LiveHour,
+    part: LivePart,
     running: "subprocess.Popen[bytes]",
     has_come: Callable[[], bool],
     *,
     seconds: float,
 ) -> None:
-    """Wait until `has_come`, or until the hour has been played to its end."""
+    """Wait until `has_come`."""
     deadline_s = time.monotonic() + seconds
-    while not has_come() and running.poll() != 0:
+    while not has_come():
         if running.poll() is not None:
-            raise _failed(hour, f"ended with exit code {running.returncode}")
+            raise _failed(part, f"ended with exit code {running.returncode}")
         if time.monotonic() > deadline_s:
-            raise _failed(hour, f"showed nothing within {seconds:g} s")
+            raise _failed(part, f"showed nothing within {seconds:g} s")
         time.sleep(LOOK_S)
 
 
-def _has_forecast(hour: LiveHour) -> bool:
-    found = Archive(hour.root).table(Forecast, start_ns=hour.start_ns, names=())
+def _has_forecast(part: LivePart) -> bool:
+    found = Archive(part.root).table(Forecast, start_ns=part.start_ns, names=())
     return bool(found.num_rows)
 
 
-def _has_swap(hour: LiveHour) -> bool:
-    return swap_shown(hour.root, hour.start_ns) is not None
+def _has_swap(part: LivePart) -> bool:
+    return swap_shown(part.root, part.start_ns) is not None
 
 
 def _other(verdict: dict[str, Any], before: bundle.Current | None) -> str | None:
@@ -208,19 +234,18 @@ def _end(running: "subprocess.Popen[bytes]") -> None:
             running.wait()
 
 
-def _failed(hour: LiveHour, what: str) -> UnavailableError:
-    lines = hour.log_file.read_text(errors="replace").strip().splitlines()
+def _failed(part: LivePart, what: str) -> UnavailableError:
+    lines = part.log_file.read_text(errors="replace").strip().splitlines()
     said = lines[-1][:300] if lines else "nothing"
-    return UnavailableError(f"`hawk up` {what}; it said: {said} (all of it: {hour.log_file})")
+    return UnavailableError(f"the live part {what}; it said: {said} (all of it: {part.log_file})")
 
 
-def _free_ports() -> int:
-    """Return the first of as many free ports as the services listen on.
+def _free_ports(count: int, begin: int) -> int:
+    """Return the first of so many free ports in a row.
 
     Another `hawk up` may have the usual ones, and the demo should not care.
     """
-    count = max(PORT_OFFSETS.values()) + 1
-    for first in range(18_480, 60_000, 100):
+    for first in range(begin, begin + 10_000, 100):
         if all(_is_free(first + offset) for offset in range(count)):
             return first
     raise UnavailableError("no free ports for the services of the demo")

@@ -17,9 +17,9 @@ from services.console import up
 from services.console.comparing import Compared, print_comparison, run_compare
 from services.console.embedded import Embedded, all_services
 from services.console.output import parse_time
-from services.console.recording_cut import cut_recording
 from tests.common.samples import quote
 from tests.console.ports import free_port
+from tests.recording_cut import cut_recording
 
 BEGIN_NS = parse_time("2026-06-01T01:00:00Z") or 0
 END_NS = parse_time("2026-06-01T01:20:00Z") or 0

@@ -20,13 +20,13 @@ from services.console.comparing import run_compare
 from services.console.event_lines import line_of
 from services.console.listing import run_streams
 from services.console.output import parse_time
-from services.console.recording_cut import cut_recording
 from services.console.running import path_of
 from services.console.tailing import JournalFollower
 from services.console.up import UpRequest, bus_kind, run_up
 from services.console.verification import verify
 from tests.console.conftest import Hawk
 from tests.console.ports import free_port
+from tests.recording_cut import cut_recording
 from tests.redis_server import needs_redis, wait_until
 
 ROOT = Path(__file__).parent.parent.parent

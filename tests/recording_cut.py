@@ -1,7 +1,6 @@
-"""A recording in two: as it would have been at an earlier instant, and its end. For the demo.
+"""A recording as it would have been at an earlier instant.
 
-Of the first part what became known later is taken away, not only what happened later: a strike, a
-result. The end is for playing behind the first, so that nobody has to read days for an hour.
+What became known later is taken away, not only what happened later: a strike, a result.
 """
 
 from pathlib import Path
@@ -33,15 +32,3 @@ def cut_recording(source: Path, target: Path, cut_ns: int) -> None:
             empty = pa.scalar(None, field.type)
             markets = markets.set_column(place, field, pc.if_else(is_known, markets[name], empty))
     pq.write_table(markets, target / "markets.parquet")
-
-
-def end_of_recording(source: Path, target: Path, start_ns: int) -> None:
-    """Write to the new folder `target` what the recording `source` holds from `start_ns` on.
-
-    Markets that closed before are left out.
-    """
-    target.mkdir(parents=True)
-    for name, time in (("quotes", "ts_ns"), ("spot", "ts_ns"), ("markets", "close_ns")):
-        table = pq.read_table(source / f"{name}.parquet")
-        is_kept = pc.greater_equal(table[time], start_ns)
-        pq.write_table(table.filter(is_kept), target / f"{name}.parquet")
