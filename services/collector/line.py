@@ -178,8 +178,8 @@ class Line:
     def resync(self, instruments: Iterable[str], now_ns: int) -> None:
         """Ask for fresh snapshots; where the feed cannot, only a new connection brings them."""
         names = [name for name in instruments if name in self.books]
-        if not names:
-            return
+        if not names or self.feed.carries == "index":
+            return  # a print stands for itself
         standing = self._standing_for(names)
         texts = self.feed.resync(names, request_id=self._request_id, standing=standing)
         if not texts:

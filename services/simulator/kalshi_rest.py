@@ -245,15 +245,28 @@ def _candles(ticker: str, query: Query, context: Context, now_ns: int, *, is_old
     if period_s not in (60, HOUR_S, DAY_S):
         return _bad("period_interval must be 1, 60 or 1440")
     start_s, end_s = whole(query, "start_ts", 0), whole(query, "end_ts", now_ns // NS_PER_S)
-    first_s = max(start_s, market.open_s) // 60 * 60
+    # Both bounds are of candles' ends: "ending on or after", "on or before" (OpenAPI 3.20).
+    first_s = -(-max(start_s, market.open_s + 1) // period_s) * period_s
     last_s = min(end_s, market.close_s)
     if (last_s - first_s) // period_s > CANDLES_MAX:
         return _bad("too many candlesticks")
-    ends = range(first_s // period_s * period_s + period_s, last_s + 1, period_s)
-    known = [end_s for end_s in ends if end_s * NS_PER_S <= now_ns and end_s > market.open_s]
-    return answer(
-        {"ticker": ticker, "candlesticks": [_candle(market, context, e, period_s) for e in known]}
-    )
+    known = [e for e in range(first_s, last_s + 1, period_s) if e * NS_PER_S <= now_ns]
+    candles = [_candle(market, context, e, period_s) for e in known]
+    if is_old:
+        candles = [_as_old(candle) for candle in candles]
+    return answer({"ticker": ticker, "candlesticks": candles})
+
+
+def _as_old(candle: Value) -> Value:
+    """Return a candle as the historical tier names its fields: without what says their unit."""
+    return {
+        name.removesuffix("_fp"): (
+            {key.removesuffix("_dollars"): v for key, v in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
+        for name, value in candle.items()
+    }
 
 
 def _candle(market: Market, context: Context, end_s: int, period_s: int) -> Value:

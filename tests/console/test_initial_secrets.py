@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from libs.common import durable
 from libs.common.checks import ConfigError, UnavailableError
@@ -434,3 +436,27 @@ def test_it_starts_without_what_only_services_need() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_operators_kalshi_key_is_the_collectors_while_it_is_given(
+    to: Path, alertmanager: Path, tmp_path: Path
+) -> None:
+    pem = rsa.generate_private_key(public_exponent=65_537, key_size=2_048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    (tmp_path / "kalshi.pem").write_bytes(pem)
+    told: list[str] = []
+    make_secrets(to, Given(alertmanager, None, tmp_path / "kalshi.pem"), tell=told.append)
+    copy = to / "collector/kalshi_key"
+    assert copy.read_bytes() == pem and stat.S_IMODE(copy.stat().st_mode) == 0o400
+    make_secrets(to, Given(alertmanager, None, Path("/dev/null")), tell=told.append)
+    assert not copy.exists() and not any("PRIVATE" in line for line in told)
+
+
+def test_a_kalshi_key_that_is_none_stops_the_start_without_its_content(
+    to: Path, alertmanager: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "kalshi.pem").write_text("-----BEGIN PRIVATE KEY-----\nCANARY\n")
+    with pytest.raises(ConfigError, match="not an unencrypted PEM key") as caught:
+        make_secrets(to, Given(alertmanager, None, tmp_path / "kalshi.pem"), tell=lambda line: None)
+    assert "CANARY" not in str(caught.value) and "kalshi.pem" in str(caught.value)
