@@ -37,6 +37,7 @@ from services.collector.historian import GaveUp, Historian, Told
 from services.collector.history import DAY_NS, MINUTE_NS
 from services.collector.judgement import judge
 from services.collector.live import address_of
+from services.collector.provenance import REAL, SIMULATED, claim
 from services.collector.rest import fetch_text
 
 DAYS_MAX = 3_650
@@ -108,6 +109,7 @@ async def _run(
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
         clock = await _clock(settings.simulator(), session)
+        claim(root, REAL if settings.simulator() is None else SIMULATED)
         historian = Historian(VENUES, clock, session, address=address_of(settings.simulator()))
         filling = _Filling(root, request, historian, on_progress)
         work = asyncio.create_task(filling.run())

@@ -113,6 +113,7 @@ def _line(arrival: Arrival) -> dict[str, Any]:
             "purpose": get.purpose,
             "subject": get.subject,
             "status": arrival.status,
+            "sent_ns": arrival.sent_ns,
             "frame": arrival.text,
         }
     line = {"recv_ns": arrival.ts_ns, "feed": arrival.feed, "conn": arrival.connection}
@@ -217,9 +218,11 @@ def _answered(
         return "unknown_feed"
     text, status = fields.get("frame"), fields.get("status", 200)
     get = _get(fields, endpoint, venue)
+    sent_ns = fields.get("sent_ns", 0)
     if get is None or not isinstance(text, str) or type(status) is not int:
         return "unknown_request"
-    return Answered(ts_ns, get, status, text)
+    is_time = type(sent_ns) is int and 0 <= sent_ns <= ts_ns
+    return Answered(ts_ns, get, status, text, sent_ns if is_time else 0)
 
 
 def _get(fields: dict[str, Any], endpoint: str, venue: Venue) -> Get | None:

@@ -113,3 +113,18 @@ def _times(table: pa.Table) -> Ints:
 
 def _place(table: pa.Table, ts_ns: int) -> int:
     return int(np.searchsorted(_times(table), ts_ns, side="left"))
+
+
+def instant(ts_ns: int, events: Iterable[Event]) -> Instant:
+    """Return what became known at `ts_ns`, each underlying's in the order of an import."""
+    groups: dict[str, list[Event]] = {}
+    for event in sorted(events, key=_rank):
+        groups.setdefault(getattr(event, "underlying", ""), []).append(event)
+    return Instant(ts_ns, groups)
+
+
+_RANKS = ("Market", "Resolution", "Gap", "SpotSnapshot", "QuoteSnapshot")
+
+
+def _rank(event: Event) -> tuple[int, str]:
+    return (_RANKS.index(type(event).__name__), event.id)

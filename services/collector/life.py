@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from libs.common.events import FeeSchedule, Market, Resolution, event_id
-from libs.common.venues.messages import MarketFacts
+from libs.common.venues.messages import MarketFacts, MarketStatus
 from services.collector.markets import identified
 
 UNKNOWN_RULE = "unknown"
@@ -23,17 +23,29 @@ APPROXIMATE = 2
 status `approximate`, and not traded on."""
 
 
+STATUSES: dict[str, MarketStatus] = {
+    "open": "open",
+    "paused": "paused",
+    "closed": "closed",
+    "determined": "determined",
+    "void": "void",
+}
+"""What a market's event says of its status, as far as the venue has said it."""
+
+
 @dataclass(eq=False)
 class Life:
     """What is known of one market.
 
-    `said` is the last `Market` event made of it; it is recorded if it `is_chosen`.
+    `said` is the last `Market` event made of it; it is recorded if it `is_chosen`. What an earlier
+    run said of it `is_unseen` until the venue is asked again.
     """
 
     facts: MarketFacts
     said: Market | None = None
     is_chosen: bool = False
     is_resolved: bool = False
+    is_unseen: bool = False
     quarantine: str | None = None
     ask_ns: int = 0
     last_e4: int | None = None
@@ -70,8 +82,9 @@ def remembered(market: Market) -> Life:
         fee=market.fee,
         tick_ranges=market.tick_ranges,
         fingerprint=market.rule_fingerprint or None,
+        status=STATUSES.get(market.status),
     )
-    return Life(facts, said=market, is_chosen=True)
+    return Life(facts, said=market, is_chosen=True, is_unseen=True)
 
 
 def fee_fingerprint(fee: FeeSchedule | None) -> str:

@@ -30,6 +30,7 @@ from services.collector.life import (
     remembered,
     resolution_event,
 )
+from services.collector.polling import wait_s
 from services.collector.troubles import CHAIN_BROKEN, MARKET_CHANGED, MARKET_QUARANTINED, Told
 
 NS = 1_000_000_000
@@ -52,12 +53,6 @@ hundreds, of which those nearest to the spot price are chosen, each for the rest
 
 KNOWN_MAX = 2_000
 """Markets remembered; the oldest resolved ones are forgotten first."""
-
-STRIKE_POLL_S = ((60, 1), (600, 5), (86_400, 60))
-"""While a strike lacks: (up to so many seconds after the open, ask every so many)."""
-
-RESULT_POLL_S = ((120, 2), (3_600, 15), (86_400, 300))
-"""The same for a result, after the close. Behind the last bound a market is given up."""
 
 CHAIN_USD = 0.005
 """A strike and the settlement before it are both rounded to cents; half a cent is a difference."""
@@ -112,9 +107,14 @@ class Markets:
         if name not in self.lives and facts.instruments:
             name = self._by_instrument.get(facts.instruments[0], name)
         life = self.lives.get(name)
+        if life is not None and self._is_other(life, facts):
+            return []
         if life is None:
-            if facts.series not in self.series:
+            series = self.venue.series.get(facts.series or "")
+            if facts.series not in self.series or series is None:
                 return []
+            if facts.underlying not in (None, series.underlying):
+                return []  # not what this series is on: not ours to guess
             life = self.lives[name] = Life(MarketFacts(market=name))
             self._forget()
         self._note_changes(life, facts)
@@ -128,6 +128,15 @@ class Markets:
         if is_window and not life.is_chosen and self._is_near(life, ts_ns):
             self._take(life, ts_ns)
         return self._said(life, ts_ns)
+
+    def _is_other(self, life: Life, facts: MarketFacts) -> bool:
+        """Tell whether facts are of another series or underlying than the market that they name."""
+        for attribute in ("series", "underlying"):
+            before, after = getattr(life.facts, attribute), getattr(facts, attribute)
+            if before is not None and after not in (None, before):
+                self._notice(life, MARKET_CHANGED, f"{attribute} {before} -> {after}, not believed")
+                return True
+        return False
 
     def _learn_fee(self, facts: MarketFacts, ts_ns: int) -> list[Event]:
         """Take the fee of a series, or of all markets of one event."""
@@ -201,6 +210,7 @@ class Markets:
         if len(taken) < SERIES_MARKETS_MAX:
             life.is_chosen = True
             self._chosen.append(life)
+            self._judge(life)
 
     def _is_near(self, life: Life, now_ns: int) -> bool:
         """Tell whether a market's books should be subscribed now."""
@@ -250,10 +260,12 @@ class Markets:
                 self._list_ns[series] = self._next_listing_ns(series, now_ns)
                 wanted += self.venue.listing(series, now_ns=now_ns, windows=WINDOWS_AHEAD)
         for life in self.lives.values():
-            wait_s = _wait_s(life, now_ns) if life.is_chosen else None
-            if wait_s is None or now_ns < life.ask_ns:
+            seconds = wait_s(life, now_ns) if life.is_chosen else None
+            if life.is_unseen:
+                seconds, life.is_unseen = seconds or 1, False
+            if seconds is None or now_ns < life.ask_ns:
                 continue
-            life.ask_ns = now_ns + wait_s * NS
+            life.ask_ns = now_ns + seconds * NS
             wanted.append(self.venue.market(life.facts.market))
             if life.facts.strike_usd is None and now_ns < life.close_ns:
                 wanted += self.venue.strike(
@@ -340,14 +352,14 @@ class Markets:
         after.notices.add("chain_checked")
         if abs(settled - strike) > CHAIN_USD:
             self._notice(
-                after,
+                after if after.is_chosen else before,
                 CHAIN_BROKEN,
                 f"strike {strike}, but the window before settled at {settled}",
             )
 
     def _notice(self, life: Life, rule: str, evidence: str) -> None:
-        """Tell once per market and rule."""
-        if rule in life.notices:
+        """Tell once per market and rule, of markets that are recorded."""
+        if rule in life.notices or not life.is_chosen:
             return
         life.notices.add(rule)
         self.notices.append(Told(rule, f"{self.venue.name} {life.facts.market}", evidence))
@@ -381,17 +393,3 @@ class Markets:
 
 def _is_of(market: str, event: str) -> bool:
     return market.startswith(f"{event}-")
-
-
-def _wait_s(life: Life, now_ns: int) -> int | None:
-    """Return how often to ask for this market now; None: there is nothing to ask."""
-    if life.is_resolved or life.facts.status == "void":
-        return None
-    if now_ns >= life.close_ns:
-        since_ns, table = life.close_ns, RESULT_POLL_S
-    elif now_ns >= life.open_ns and life.facts.strike_usd is None:
-        since_ns, table = life.open_ns, STRIKE_POLL_S
-    else:
-        return None
-    passed_s = (now_ns - since_ns) / NS
-    return next((wait_s for upto_s, wait_s in table if passed_s <= upto_s), None)

@@ -74,6 +74,8 @@ class Line:
         self._lag_ns = 0
         self._asked: dict[str, tuple[int, int]] = {}
         self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
+        self._error_times: deque[int] = deque(maxlen=TRIES_MAX)
+        self._data_ns = now_ns
         self.has_missed = False
         """Trades may be among what was not read; whoever takes note of it sets it back."""
 
@@ -141,6 +143,11 @@ class Line:
         channel = self._channel_of.get(instrument, "")
         return max(now_ns - self._alive_ns.get(channel, self._opened_ns), self._lag_ns)
 
+    @property
+    def has_data(self) -> bool:
+        """Tell whether any data has come."""
+        return self._data_ns > self._opened_ns
+
     def confirm(self, instrument: str, now_ns: int) -> None:
         """Note that another source has just shown the same book."""
         self._alive_ns[instrument] = now_ns
@@ -148,8 +155,7 @@ class Line:
     def tend(self, now_ns: int) -> None:
         """Ask again for snapshots that did not come; end a connection that is dead."""
         silence_ns = int(self.feed.silence_s_max * NS)
-        data_ns = max(self._alive_ns.values(), default=self._opened_ns)
-        if self.books and now_ns - data_ns > 2 * silence_ns:
+        if self.books and now_ns - self._data_ns > 2 * silence_ns:
             self._end("silent")
             return
         quiet = [
@@ -227,6 +233,7 @@ class Line:
 
     def _change(self, book: Book, change: BookChange, channel: str, ts_ns: int) -> None:
         name = change.instrument
+        self._data_ns = ts_ns
         if self._is_numbered:
             self._alive_ns[channel] = ts_ns
             if self._channel_of.get(name) != channel:
@@ -285,6 +292,7 @@ class Line:
 
     def _data(self, instrument: str, channel: str, ts_ns: int) -> None:
         """Note a sign of life of the data."""
+        self._data_ns = ts_ns
         self._alive_ns[channel if self._is_numbered else instrument] = ts_ns
 
     def _reject(self, message: Reject, ts_ns: int) -> None:
@@ -301,10 +309,15 @@ class Line:
         self.counts["error"] += 1
         if error.remedy == "resubscribe":
             names = [error.instrument] if error.instrument else list(self.books)
-            for name in names:
-                if name in self.books:
-                    self.books[name].void("venue_error")
-            self.resync(names, ts_ns)
+            new = [name for name in names if name in self.books and name not in self._asked]
+            for name in new:
+                self.books[name].void("venue_error")
+            self.resync(new, ts_ns)
+            # What is asked of a subscription that has ended is refused again, for ever.
+            self._error_times.append(ts_ns)
+            times = self._error_times
+            if len(times) == times.maxlen and ts_ns - times[0] <= REJECTS_S * NS:
+                self._end(f"error_{error.code}")
         elif error.remedy in ("reconnect", "stop"):
             self.is_refused = error.remedy == "stop"
             self._end(f"error_{error.code}")

@@ -43,9 +43,9 @@ from services.collector.markets import imported_fingerprint
 from services.collector.observer import Observer, Plan
 from services.collector.pace import NoPace
 from services.collector.play import Player
-from services.collector.provenance import REAL, claim
+from services.collector.provenance import REAL, SIMULATED, claim
 from services.collector.publisher import Publisher
-from services.collector.traffic import Wishes
+from services.collector.traffic import Notice, Wishes
 from services.collector.troubles import RULES
 from services.collector.wire import Wire
 
@@ -54,11 +54,11 @@ NS = 1_000_000_000
 AHEAD_S_MAX = 60
 """How far a data folder may be ahead of the clock: a machine's clock that was set right."""
 
-RULES_DAYS = 14
+RULES_DAYS = 120
 """Days back in which the last rule of a series is looked for; a series without any markets for so
 long begins anew."""
 
-UNRESOLVED_NS = 2 * 86_400 * NS
+UNRESOLVED_NS = 7 * 86_400 * NS
 """How far back a market's missing result is still asked for."""
 
 ACCOUNTED_NS = 2 * 3_600 * NS
@@ -68,8 +68,6 @@ which then is declared missing since its open."""
 WAITING_MAX = 50_000
 """Instants that wait for a disk that takes nothing; beyond it the newest are given up and become a
 gap. Some hours at one a second, and 100 MB."""
-
-SIMULATED = "a simulator of the venues"
 
 QUEUE_POLL_S = 0.2
 CLOCK_ANSWER_S = 2.0
@@ -119,7 +117,8 @@ def run_live(context: Context) -> None:
                 * NS
             ),
         )
-        position_ns = publisher.position_ns
+        # The scans took their time; a clock that stands still meanwhile would be a gap.
+        now_ns, position_ns = clock.at(time.time_ns()), publisher.position_ns
         observer = Observer(plan, start_ns=position_ns, born_ns=max(now_ns, position_ns))
         recorder = _Recorder(
             context,
@@ -150,6 +149,7 @@ class _Recorder:
     ) -> None:
         self._context, self._publisher, self._observer = context, publisher, observer
         self._instants: queue.Queue[Instant] = queue.Queue(WAITING_MAX)
+        self._notices: queue.SimpleQueue[Notice] = queue.SimpleQueue()
         self._lost_ns: int | None = None
         self._wire = Wire(
             observer,
@@ -163,12 +163,12 @@ class _Recorder:
 
     def run(self) -> None:
         """Record until the stop sign; raise what either thread died of."""
+        for rule in RULES:  # what a run that was killed has left firing
+            self._context.alerts.resolve(rule, evidence="the collector has started anew")
         with ThreadPoolExecutor(1, thread_name_prefix="wire") as pool:
             observing = pool.submit(self._observe)
             try:
                 self._context.health.set("start", None)
-                for rule in RULES:  # what a run that was killed has left firing
-                    self._context.alerts.resolve(rule, evidence="the collector has started anew")
                 Player(self._context, self._publisher, NoPace()).play(self._waiting())
             finally:
                 self._context.stop.set()
@@ -183,6 +183,7 @@ class _Recorder:
     def _waiting(self) -> Iterator[Instant | None]:
         """Yield instants as they come, None whenever there are none."""
         while True:
+            self._tell()
             try:
                 yield self._instants.get_nowait()
                 continue
@@ -205,13 +206,19 @@ class _Recorder:
                 self._lost_ns = self._lost_ns or instant.ts_ns
                 self._observer.lost(self._lost_ns)
         for notice in wishes.notices:
+            self._notices.put(notice)
+        metrics.tell(self._observer)
+
+    def _tell(self) -> None:
+        """Raise and resolve alerts: in the player's thread, because the bus may take its time."""
+        while not self._notices.empty():
+            notice = self._notices.get()
             if notice.is_firing:
                 self._context.alerts.fire(
                     notice.rule, evidence=notice.evidence, severity=notice.severity
                 )
             else:
                 self._context.alerts.resolve(notice.rule, evidence=notice.evidence)
-        metrics.tell(self._observer)
 
 
 def address_of(simulator_url: str | None) -> Callable[[str], str]:

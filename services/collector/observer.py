@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from libs.common.events import Event, Market
 from libs.common.venues.messages import (
     BookSnapshot,
@@ -28,7 +30,7 @@ from libs.common.venues.messages import (
 )
 from libs.common.venues.venue import Feed, Venue
 from services.collector.clocks import Offset
-from services.collector.instants import Instant
+from services.collector.instants import instant
 from services.collector.lifecycle import Markets
 from services.collector.line import Line
 from services.collector.panel import Panel
@@ -48,7 +50,13 @@ from services.collector.traffic import (
     Send,
     Wishes,
 )
-from services.collector.troubles import CLOCK_OFFSET, VENUE_PAUSED, VENUE_REFUSED, Troubles
+from services.collector.troubles import (
+    CLOCK_OFFSET,
+    VENUE_DARK,
+    VENUE_PAUSED,
+    VENUE_REFUSED,
+    Troubles,
+)
 
 NS = 1_000_000_000
 
@@ -145,7 +153,6 @@ class Observer:
             line = self.panel.opened(arrival.feed, arrival.connection, self._now_ns)
             self._want(line)
             self._collect(line)
-            self._state(VENUE_REFUSED, arrival.feed, False, "")
         elif isinstance(arrival, Closed):
             self.settle_counts()
             self.counts[arrival.feed, "closed"] += 1
@@ -165,7 +172,7 @@ class Observer:
 
     def lost(self, since_ns: int) -> None:
         """Account for what was observed since then and could not be kept, at the next tick."""
-        self._missed = self.sampling.unobserved(
+        self._missed += self.sampling.unobserved(
             since_ns, self._tick_ns, "journal_unwritable", ts_ns=self._tick_ns
         )
 
@@ -175,8 +182,11 @@ class Observer:
         if behind_ns > SUSPENDED_S * NS:
             last_ns = self._now_ns // NS * NS
             start_ns, self._tick_ns = self._tick_ns - NS, last_ns
+            late = [msgspec.structs.replace(event, ts_ns=last_ns) for event in self._missed]
+            self._missed = []
             self._emit(
-                last_ns, self.sampling.unobserved(start_ns, last_ns, "suspended", ts_ns=last_ns)
+                last_ns,
+                late + self.sampling.unobserved(start_ns, last_ns, "suspended", ts_ns=last_ns),
             )
             self._tick_ns += NS
             return
@@ -193,11 +203,16 @@ class Observer:
         for line in self.panel.lines():
             self._want(line, ts_ns)
             line.tend(ts_ns)
+            if line.has_data:
+                self._state(VENUE_REFUSED, line.feed.name, False, "")
             self._collect(line)
         for name, markets in self.markets.items():
             for life in markets.released(ts_ns):
                 self.sampling.forget(name, life)
                 self._wishes.notices += self._troubles.end(f"{name} {life.facts.market}")
+        self._wishes.notices += self._troubles.tick(ts_ns)
+        for who, is_dark in self.sampling.dark(ts_ns):
+            self._state(VENUE_DARK, who, is_dark, "no book of it has been seen for a while")
         self._ask(ts_ns)
 
     def _want(self, line: Line, ts_ns: int | None = None) -> None:
@@ -249,16 +264,18 @@ class Observer:
         self.counts[feed, "answer"] += 1
         if answer.fault is not None:
             self.counts[feed, answer.fault] += 1
+            if answer.fault == "refused":
+                self._state(VENUE_REFUSED, feed, True, f"{arrival.status} to {get.purpose}")
             return
         self._offset(arrival, answer.messages)
         for message in answer.messages:
             if isinstance(message, BookSnapshot) and self._is_ours(venue, message.instrument):
-                self.panel.polled(message, feed, self._now_ns)
+                self.panel.polled(message, feed, arrival.sent_ns or self._now_ns)
             elif isinstance(message, TopOfBook):
                 self.panel.compare_polled(message)
             else:
                 self._message(message, None, feed)
-        if answer.next is not None:
+        if answer.next is not None and self._requests.is_next(self._now_ns):
             self._fetch(Fetch(answer.next))
 
     def _message(self, message: Message, line: Line | None, feed: str = "") -> None:
@@ -290,7 +307,7 @@ class Observer:
         markets = self.markets[venue]
         self._facts += markets.learn(facts, self._facts_ns())
         for told in markets.notices:
-            self._wishes.notices += self._troubles.begin(*told)
+            self._wishes.notices += self._troubles.begin(*told, ts_ns=self._now_ns)
         markets.notices.clear()
 
     def _facts_ns(self) -> int:
@@ -311,7 +328,7 @@ class Observer:
     def _state(self, rule: str, who: str, is_so: bool, evidence: str) -> None:
         """Note that a trouble of somebody is there, or is not."""
         if is_so:
-            self._wishes.notices += self._troubles.begin(rule, who, evidence)
+            self._wishes.notices += self._troubles.begin(rule, who, evidence, ts_ns=self._now_ns)
         else:
             self._wishes.notices += self._troubles.end(who, rule=rule)
 
@@ -375,22 +392,7 @@ class Observer:
 
     def _emit(self, ts_ns: int, events: Sequence[Event]) -> None:
         self._said_ns = ts_ns
-        self._wishes.instants.append(Instant(ts_ns, by_underlying(events)))
-
-
-def by_underlying(events: Sequence[Event]) -> dict[str, list[Event]]:
-    """Group events of one instant, each group in the order of an import: by kind, then by id."""
-    groups: dict[str, list[Event]] = {}
-    for event in sorted(events, key=_rank):
-        groups.setdefault(getattr(event, "underlying", ""), []).append(event)
-    return groups
-
-
-_RANKS = ("Market", "Resolution", "Gap", "SpotSnapshot", "QuoteSnapshot")
-
-
-def _rank(event: Event) -> tuple[int, str]:
-    return (_RANKS.index(type(event).__name__), event.id)
+        self._wishes.instants.append(instant(ts_ns, events))
 
 
 def _nothing() -> Wishes:

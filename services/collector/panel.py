@@ -113,8 +113,10 @@ class Panel:
         return self._tapes[instrument]
 
     def polled(self, snapshot: BookSnapshot, endpoint: str, now_ns: int) -> None:
-        """Take a book that was asked for by REST."""
+        """Take a book that was asked for by REST at `now_ns`: how old it was then nobody says."""
         name = snapshot.instrument
+        if name in self._polled and self._polled[name][1] > now_ns:
+            return  # an answer that was overtaken
         book = Book()
         if book.replace(snapshot) is not None or _is_ghost(book, self._venue_of[endpoint]):
             return

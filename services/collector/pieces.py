@@ -12,6 +12,7 @@ import msgspec
 
 from libs.common import durable
 from libs.common.checks import ArchiveError
+from services.collector.provenance import FILE
 
 
 class Done(msgspec.Struct):
@@ -26,7 +27,10 @@ def read_done(root: Path, target: str) -> Done:
     Raises `ArchiveError` for a file that cannot be read.
     """
     path = _path(root, target)
-    if not path.exists() or not (root / "archive").is_dir():
+    archive = root / "archive"
+    # Who records here is noted in it before anything else is there.
+    is_new = not archive.is_dir() or {p.name for p in archive.iterdir()} == {FILE.name}
+    if not path.exists() or is_new:
         return Done()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Done)

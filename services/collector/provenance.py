@@ -18,6 +18,10 @@ from libs.common.checks import ArchiveError, ConfigError
 FILE = Path("archive") / "source.json"
 
 REAL = "the venues themselves"
+SIMULATED = "a simulator of the venues"
+
+STREAMED = Path("archive") / "journal" / "collector" / "snapshots"
+"""There once a collector has run here, whatever its source; an import leaves no such thing."""
 
 
 class Provenance(msgspec.Struct):
@@ -32,6 +36,12 @@ def claim(root: Path, source: str) -> None:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Provenance).source
     except FileNotFoundError:
+        if source == REAL and (root / STREAMED).exists():
+            raise ConfigError(
+                f"{root} was recorded when Hawk did not note from what and simulated by default: "
+                f"use another data folder, or if it does hold {REAL}, write "
+                f'{{"source": "{REAL}"}} into {path}'
+            ) from None
         content = msgspec.json.encode(Provenance(source))
         durable.write_atomic(path, content, name="source")
         return

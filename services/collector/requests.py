@@ -22,6 +22,9 @@ ASKED_S_MAX = 5
 UNDER_WAY_MAX = 2_000
 """Requests remembered as under way; an answer that never comes must not be remembered for ever."""
 
+PAGES_MAX = 40
+"""Further pages a minute, of all venues: a listing has one or two."""
+
 URGENT = ("market", "strike")
 
 
@@ -33,6 +36,7 @@ class Requests:
         self._venues, self._markets = venues, markets
         self._asked_ns: dict[Get, int] = {}
         self._routine_ns: dict[Get, int] = {}
+        self._pages: list[int] = []
 
     def due(self, ts_ns: int) -> list[Fetch]:
         """Return what should be asked at a tick."""
@@ -58,6 +62,14 @@ class Requests:
         self._asked_ns[get] = now_ns
         if len(self._asked_ns) > UNDER_WAY_MAX:
             del self._asked_ns[next(iter(self._asked_ns))]
+        return True
+
+    def is_next(self, now_ns: int) -> bool:
+        """Tell whether a further page may be asked for: a cursor without end must not eat all."""
+        self._pages = [at for at in self._pages if now_ns - at < 60 * NS]
+        if len(self._pages) >= PAGES_MAX:
+            return False
+        self._pages.append(now_ns)
         return True
 
     def answered(self, get: Get) -> None:

@@ -23,7 +23,7 @@ from libs.common.stream_time import StreamTime
 from libs.common.venues.venue import Endpoint, Get
 from services.collector.traffic import Answered, Fetch
 
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
 """A list of 1,000 markets has 3 MB, the deepest book some 5 MB."""
 
 ANSWER_S_MAX = 10.0
@@ -31,11 +31,15 @@ ANSWER_S_MAX = 10.0
 
 ANSWER_WALL_S_MIN = 2.0
 QUEUE_MAX = 200
+ROUTINE_SHARE = 4
+"""Every fourth request may be a routine one, however much is urgent: without a listing there would
+soon be nothing urgent."""
+
 WORKERS = 4
 """Requests in flight per endpoint."""
 
 PAUSE_FIRST_S, PAUSE_S_MAX = 1.0, 60.0
-PAUSED_STATUSES = (425, 429, 500, 502, 503, 504)
+PAUSED_STATUSES = (403, 418, 425, 429, 500, 502, 503, 504)
 
 Headers = Callable[[Get], Mapping[str, str]]
 """Headers of a signed request."""
@@ -113,11 +117,13 @@ async def fetch_text(
             body = await answer.content.read(ANSWER_BYTES_MAX + 1)
             while len(body) <= ANSWER_BYTES_MAX and not answer.content.at_eof():
                 body += await answer.content.read(ANSWER_BYTES_MAX + 1)
+            # A cache answers with the date of the original.
+            date = None if "Age" in answer.headers else answer.headers.get("Date")
+            venue_ns = _date_ns(date)
             if len(body) > ANSWER_BYTES_MAX:
-                venue_ns = _date_ns(answer.headers.get("Date"))
                 return 0, f"an answer of more than {ANSWER_BYTES_MAX} bytes", venue_ns
             text = body.decode("utf-8", "replace")
-            return answer.status, text, _date_ns(answer.headers.get("Date"))
+            return answer.status, text, venue_ns
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return 0, f"{type(error).__name__}: {error}"[:200], None
 
@@ -167,6 +173,7 @@ class _Queue:
         self._urgent: dict[Get, Fetch] = {}
         self._routine: dict[Get, Fetch] = {}
         self._is_waiting = asyncio.Event()
+        self._taken = 0
 
     def put(self, fetch: Fetch) -> None:
         waiting = self._urgent if fetch.is_urgent else self._routine
@@ -180,7 +187,9 @@ class _Queue:
             await self._is_waiting.wait()
             if await self.allowance.rest():
                 continue
-            waiting = self._urgent or self._routine
+            self._taken += 1
+            is_routines = self._taken % ROUTINE_SHARE == 0
+            waiting = (self._routine if is_routines else {}) or self._urgent or self._routine
             if not waiting:
                 self._is_waiting.clear()
                 continue

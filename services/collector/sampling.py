@@ -32,6 +32,10 @@ SPOT_INTERVAL_S = 1
 INDEX_FEEDS = ("chainlink",)
 """Indices that are recorded as a source of their own."""
 
+DARK_S = 60
+"""Seconds without a believed book of a product, or of any open market of a series, after which a
+person is called: rows are gaps meanwhile, and streams go on ticking."""
+
 RELIEF_TICKS = 3
 """Implausible mids in a row after which the price is believed: markets do fall by a fifth."""
 
@@ -73,6 +77,7 @@ class Sampling:
         self._implausible: dict[str, int] = {}
         self._spot_venues = [m.venue for m in scene.markets.values() if m.venue.products]
         self._wanted: list[Get] = []
+        self._seen_ns: dict[str, int] = {}
         self.quotes = self.gaps = 0
 
     def tick(self, ts_ns: int) -> list[Event]:
@@ -124,6 +129,24 @@ class Sampling:
                 span_ns = (max(since_ns, life.open_ns), min(end_ns, life.close_ns))
                 events.append(self._gap(name, life, reason, span_ns=span_ns, ts_ns=ts_ns))
         return events
+
+    def dark(self, ts_ns: int) -> list[tuple[str, bool]]:
+        """Tell for each product and series whether nothing was seen of it for too long.
+
+        A series of which not even an open market is known is given two of its windows.
+        """
+        told: list[tuple[str, bool]] = []
+        for name, markets in self._markets.items():
+            venue = markets.venue
+            products = [venue.products[u] for u in self._underlyings if u in venue.products]
+            limits = dict.fromkeys(products, DARK_S)
+            is_open = {life.facts.series for life in markets.open_now(ts_ns)}
+            for series in self._intervals.get(name, {}):
+                limits[series] = DARK_S if series in is_open else 2 * venue.series[series].length_s
+            for what, limit_s in limits.items():
+                seen_ns = self._seen_ns.setdefault(f"{name} {what}", ts_ns)
+                told.append((f"{name} {what}", ts_ns - seen_ns > limit_s * NS))
+        return told
 
     def _since_ns(self, key: tuple[str, str], life: Life) -> int:
         """Return from when on a market that was not sampled yet is to be accounted for."""
@@ -188,6 +211,7 @@ class Sampling:
                 )
             )
             self._was_gap[key] = False
+            self._seen_ns[f"{venue.name} {instrument}"] = ts_ns
         for feed in INDEX_FEEDS:
             newest = self._index.newest(feed, underlying)
             if newest is not None and not is_stale(ts_ns - newest[0], interval_ns):
@@ -245,6 +269,7 @@ class Sampling:
             slot=Slot(ts_ns, interval_ns, self._was_gap.get(key, bool(rows))),
         )
         self.quotes += 1
+        self._seen_ns[f"{venue.name} {life.facts.series}"] = ts_ns
         self._was_gap[key] = False
         return [*rows, row]
 

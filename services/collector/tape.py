@@ -67,6 +67,9 @@ class IndexTape:
             self._newest[key] = (ts_ns, value)
 
     def newest(self, index: str, underlying: str) -> tuple[int, float] | None:
-        """Return when the newest print arrived and its value; None before the first."""
+        """Return when the newest print was made, at the latest when it arrived, and its value.
+
+        None before the first.
+        """
         known = self._newest.get((index, underlying))
-        return None if known is None else (known[0], known[1].value_usd)
+        return None if known is None else (min(known[0], known[1].about_ns), known[1].value_usd)

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from services.collector.traffic import Notice, Severity
 
+NS = 1_000_000_000
+
 MARKET_QUARANTINED = "market_quarantined"
 MARKET_CHANGED = "market_changed"
 CHAIN_BROKEN = "chain_broken"
 CLOCK_OFFSET = "clock_offset"
+VENUE_DARK = "venue_dark"
 VENUE_PAUSED = "venue_paused"
 VENUE_REFUSED = "venue_refused"
 
@@ -23,6 +26,7 @@ RULES: dict[str, Severity] = {
     MARKET_CHANGED: "warn",
     CHAIN_BROKEN: "warn",
     CLOCK_OFFSET: "page",
+    VENUE_DARK: "page",
     VENUE_PAUSED: "info",
     VENUE_REFUSED: "warn",
 }
@@ -39,26 +43,44 @@ class Told(NamedTuple):
     evidence: str
 
 
+LAST_S = {
+    MARKET_QUARANTINED: 3_600,
+    MARKET_CHANGED: 3_600,
+    CHAIN_BROKEN: 3_600,
+    VENUE_REFUSED: 600,
+}
+"""Seconds behind the last sign of it at which a trouble is over by itself: a market that is long
+closed, a feed that is no longer tried. One that is tried is refused again every two minutes."""
+
+
 class Troubles:
-    """Who is in which trouble."""
+    """Who is in which trouble, and since when it was last seen."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._who: dict[str, set[str]] = {rule: set() for rule in RULES}
+        self._who: dict[str, dict[str, int]] = {rule: {} for rule in RULES}
 
-    def begin(self, rule: str, who: str, evidence: str) -> list[Notice]:
+    def begin(self, rule: str, who: str, evidence: str, *, ts_ns: int) -> list[Notice]:
         """Note a trouble; return what to tell if it is new."""
-        if who in self._who[rule]:
-            return []
-        self._who[rule].add(who)
-        return [Notice(rule, True, f"{who}: {evidence}"[:500], RULES[rule])]
+        is_new = who not in self._who[rule]
+        self._who[rule][who] = ts_ns
+        return [Notice(rule, True, f"{who}: {evidence}"[:500], RULES[rule])] if is_new else []
 
     def end(self, who: str, *, rule: str | None = None) -> list[Notice]:
         """End a trouble (or all) of somebody; return the rules that nobody is in any more."""
         over: list[Notice] = []
         for name in [rule] if rule is not None else list(self._who):
             if who in self._who[name]:
-                self._who[name].discard(who)
+                del self._who[name][who]
                 if not self._who[name]:
                     over.append(Notice(name, False, f"{who}: it is over", RULES[name]))
+        return over
+
+    def tick(self, ts_ns: int) -> list[Notice]:
+        """End what has not been seen for long."""
+        over: list[Notice] = []
+        for rule, seconds in LAST_S.items():
+            old = [w for w, at in self._who[rule].items() if ts_ns - at > seconds * NS]
+            for who in old:
+                over += self.end(who, rule=rule)
         return over

@@ -99,7 +99,12 @@ class Wire:
     async def run(self, is_stopped: Callable[[], bool]) -> None:
         """Work until `is_stopped`; the last tick has been taken when this returns."""
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
-        async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        async with aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[no_redirects()],
+            trust_env=False,
+        ) as session:
             rest = asyncio.create_task(self._rest.run(session))
             try:
                 while not is_stopped():
@@ -176,8 +181,10 @@ class Wire:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"[:200]
         finally:
+            opened = self._sockets.get(feed.name)
+            if opened is not None and opened.connection == connection:
+                del self._sockets[feed.name]
             if is_open:
-                self._sockets.pop(feed.name, None)
                 self._hear(Closed(self._now_ns(), feed.name, connection, reason))
         log().info("feed.closed", feed=feed.name, connection=connection, texts=texts, reason=reason)
 
@@ -252,6 +259,17 @@ class Wire:
 
     def _now_ns(self) -> int:
         return self._clock.at(time.time_ns())
+
+
+def no_redirects() -> aiohttp.TraceConfig:
+    """Return what refuses to follow a venue elsewhere, with our headers, to wherever it says."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_refuse_redirect)
+    return trace
+
+
+async def _refuse_redirect(session: object, context: object, told: object) -> None:
+    raise aiohttp.ClientError("redirected elsewhere, which is not followed")
 
 
 class _Open:

@@ -26,6 +26,7 @@ from libs.common.stream_time import StreamTime
 from libs.common.venues.venue import Answer, Endpoint, Get, Venue
 from services.collector.live import CLOCK_ANSWER_S, address_of
 from services.collector.rest import ANSWER_BYTES_MAX
+from services.collector.wire import no_redirects
 from services.console.doctor_faults import Trouble, trouble_of_answer, trouble_of_error
 from services.console.doctor_key import Signer
 from services.console.doctor_report import Check, Patience
@@ -131,7 +132,10 @@ async def session_of_doctor() -> AsyncIterator[aiohttp.ClientSession]:
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_sent)
     async with aiohttp.ClientSession(
-        connector=connector, trust_env=False, trace_configs=[trace]
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=[trace, no_redirects()],
     ) as session:
         yield session
 

@@ -18,7 +18,7 @@ def test_a_source_of_another_kind_is_refused_with_both_names_and_what_to_do(
     tmp_path: Path,
 ) -> None:
     claim(tmp_path, "a simulator of the venues")
-    with pytest.raises(ConfigError, match="recorded from a simulator.*the two must not mix.*use"):
+    with pytest.raises(ConfigError, match=r"recorded from a simulator.*the two must not mix.*use"):
         claim(tmp_path, REAL)
     assert REAL not in (tmp_path / FILE).read_text()
 

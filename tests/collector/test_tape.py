@@ -81,12 +81,17 @@ class TestIndexTape:
         made = IndexTape()
         for about_ns, arrival_ns in ((5, 10), (9, 11), (7, 12)):
             made.add(self.value(about_ns, float(about_ns)), arrival_ns)
-        assert made.newest("BRTI", "BTC-USD") == (11, 9.0)
+        assert made.newest("BRTI", "BTC-USD") == (9, 9.0)
 
     def test_a_repeated_print_is_no_sign_of_life(self) -> None:
         made = IndexTape()
         for arrival_ns in (10, 20):
             made.add(self.value(5), arrival_ns)
+        assert made.newest("BRTI", "BTC-USD") == (5, 1.0)
+
+    def test_a_print_of_a_clock_that_is_ahead_is_as_old_as_its_arrival(self) -> None:
+        made = IndexTape()
+        made.add(self.value(50), 10)
         assert made.newest("BRTI", "BTC-USD") == (10, 1.0)
 
     def test_an_average_is_no_print(self) -> None:

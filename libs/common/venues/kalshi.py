@@ -32,7 +32,7 @@ class Kalshi:
     # Basic tier: 200 read tokens a second, 10 a request (rate limits page, read 2026-11-22). How
     # much it saves up is not stated: one second's worth.
     endpoints: Mapping[str, Endpoint] = {
-        REST: Endpoint("https://external-api.kalshi.com/trade-api/v2", rate_per_s=20.0, burst=20.0)
+        REST: Endpoint("https://external-api.kalshi.com/trade-api/v2", rate_per_s=15.0, burst=15.0)
     }
     feeds: Sequence[Feed] = (KalshiFeed(), KalshiIndexFeed())
     series: Mapping[str, Series] = SERIES
