@@ -216,6 +216,8 @@ def _check_facts(
         if isinstance(event, Resolution):
             found.resolutions += 1
             found.resolutions_wrong += lives.get(event.market, {}).get("result") != event.result
+        elif isinstance(event, Market) and event.status == "approximate":
+            continue  # our own reading, where the venue tells none, and marked as such
         elif isinstance(event, Market) and event.strike_usd is not None:
             strikes[event.market] = event.strike_usd
     for name, strike in strikes.items():

@@ -30,10 +30,10 @@ def test_every_recorded_series_has_terms() -> None:
     assert KALSHI.series["KXETHD"].underlying == "ETH-USD"
 
 
-def test_twenty_requests_a_second_are_allowed() -> None:
+def test_three_quarters_of_the_twenty_requests_a_second_are_used() -> None:
     endpoint = KALSHI.endpoints["kalshi.rest"]
     assert endpoint.address == "https://external-api.kalshi.com/trade-api/v2"
-    assert endpoint.rate_per_s == 20.0
+    assert endpoint.rate_per_s == 15.0
 
 
 def test_open_and_unopened_markets_are_two_requests() -> None:
@@ -69,7 +69,7 @@ def test_only_the_book_is_to_be_signed() -> None:
 
 def test_there_is_no_clock_and_no_further_source_of_a_strike() -> None:
     assert KALSHI.clock() is None
-    assert KALSHI.strike(BTC, open_ns=0, close_ns=1) == []
+    assert KALSHI.strike(BTC, open_ns=0, close_ns=1, rule="mean60") == []
 
 
 def test_a_name_cannot_change_the_request() -> None:

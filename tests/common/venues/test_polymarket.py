@@ -56,7 +56,9 @@ def test_market_is_asked_for_by_slug_or_by_condition() -> None:
 
 
 def test_strike_is_asked_for_as_the_average_that_settles() -> None:
-    asked = POLYMARKET.strike(SLUG, open_ns=START_S * NS, close_ns=(START_S + 900) * NS)
+    asked = POLYMARKET.strike(
+        SLUG, open_ns=START_S * NS, close_ns=(START_S + 900) * NS, rule="chainlink_twap60"
+    )
     target = (
         "/api/crypto/crypto-price?symbol=BTC&eventStartTime=2026-09-21T14:15:00Z"
         "&endDate=2026-09-21T14:30:00Z&variant=fifteen&twap=true&twapLookbackSeconds=60"
@@ -94,7 +96,7 @@ def test_market_of_no_series_or_rule_has_no_further_strike(market: str, rule: st
     ],
 )
 def test_time_of_a_request_is_the_calendars(ts_s: int, expected: str) -> None:
-    (get,) = POLYMARKET.strike(SLUG, open_ns=ts_s * NS, close_ns=ts_s * NS)
+    (get,) = POLYMARKET.strike(SLUG, open_ns=ts_s * NS, close_ns=ts_s * NS, rule="chainlink_twap60")
     assert f"eventStartTime={expected}&" in get.target
 
 
@@ -147,7 +149,12 @@ def test_recorded_windows_bear_the_slugs_and_times_that_are_asked_for() -> None:
         start_ns = int(window["slug"].rpartition("-")[2]) * NS
         (get,) = POLYMARKET.listing("btc-updown-5m", now_ns=start_ns, windows=0)
         assert get.subject == window["slug"]
-        (strike,) = POLYMARKET.strike(get.subject, open_ns=start_ns, close_ns=start_ns + 300 * NS)
+        (strike,) = POLYMARKET.strike(
+            get.subject,
+            open_ns=start_ns,
+            close_ns=start_ns + 300 * NS,
+            rule="chainlink_twap60",
+        )
         begins, ends = (
             window[key].replace(".000Z", "Z") for key in ("marketStartAt", "marketEndAt")
         )
