@@ -28,7 +28,7 @@ MOUNTS = {
     "ledger": ("trader volumes", "hawk"),
     "models": ("trainer volumes", "predictor monitor hawk"),
     "locks": (f"{ALL} hawk hawk-venues", ""),
-    "backfill": ("hawk-venues", ""),
+    "backfill": ("collector hawk-venues", ""),
     "captures": ("collector", "hawk"),
     "simulator": ("collector", ""),
     "source": ("simulator", "collector hawk hawk-venues"),
