@@ -216,7 +216,11 @@ class Stack:
         before = self.restarts(service)
         script = KILL_ALL.format(signal=signal)
         self.container(service).exec_run(["sh", "-c", script])  # its shell may die with it
-        wait_until(lambda: self.restarts(service) > before, f"{service} is started again")
+        wait_until(
+            # Counted before it runs; in between Docker lets nothing into it.
+            lambda: self.restarts(service) > before and self.container(service).status == "running",
+            f"{service} is started again",
+        )
 
     def restarts(self, service: str) -> int:
         """Return how often Docker has started the container again."""
