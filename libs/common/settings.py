@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     capture: bool = Field(
         False, description="keep everything received under captures/ of the data folder"
     )
+    capture_gb_max: Positive = Field(
+        10.0, description="size of all captures beyond which the oldest are deleted, in 1e9 bytes"
+    )
     rules_accepted: str = Field(
         "", description="fingerprints of changed settlement rules a person has read, by commas"
     )

@@ -4,12 +4,14 @@ One JSON line per received text, opened or closed connection and REST answer (do
 captures"), Zstandard-compressed in frames of a few seconds, one file per run and hour. What was
 received is what the observer was fed, so an archive can be made anew from it.
 
-The decision a reader would question: a capture is not fsynced. It is the belt beside the archive's
+Two decisions a reader would question. A capture is not fsynced: it is the belt beside the archive's
 braces; a kill costs its last FLUSH_S, the file stays readable up to there, and a full disk stops
-the capture, never the collector.
+the capture, never the collector. And the oldest files are deleted when all of them are too large:
+what runs unattended for months must end before the disk does.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from services.collector.traffic import (
 )
 
 NS = 1_000_000_000
+SUFFIX = ".capture.jsonl.zst"
 CLOCK = "clock"
 """The feed of lines that only say that the collector ran: a silence is then not an absence."""
 
@@ -50,9 +53,12 @@ LINE_BYTES_MAX = 128 * 1024 * 1024
 class CaptureWriter:
     """Writes arrivals to `folder`; stops by itself when the disk takes nothing."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start without a file; one is made with the first arrival."""
-        self._folder = folder
+    def __init__(self, folder: Path, *, bytes_max: float = math.inf) -> None:
+        """Start without a file; one is made with the first arrival.
+
+        With each new file the oldest are deleted, until all others are within `bytes_max`.
+        """
+        self._folder, self._bytes_max = folder, bytes_max
         self._lines: list[bytes] = []
         self._size = 0
         self._hour = self._flushed_ns = -1
@@ -73,7 +79,8 @@ class CaptureWriter:
             self._path = None
         if self._path is None:
             stamp = f"{date_of(arrival.ts_ns)}T{hour_of(arrival.ts_ns)}"
-            self._path = self._folder / f"{stamp}.{arrival.ts_ns}.capture.jsonl.zst"
+            self._path = self._folder / f"{stamp}.{arrival.ts_ns}{SUFFIX}"
+            self._make_room()
         data = json.dumps(line, ensure_ascii=True).encode() + b"\n"
         self._lines.append(data)
         self._size += len(data)
@@ -94,6 +101,20 @@ class CaptureWriter:
         except OSError as error:
             self._is_broken = True
             log().error("capture.stopped", path=str(self._path), reason=str(error))
+
+    def _make_room(self) -> None:
+        """Delete the oldest captures, as their names tell, while all together are too large."""
+        files = sorted(self._folder.glob(f"*{SUFFIX}"), reverse=True)
+        total = 0
+        for path in files:
+            try:
+                size = path.stat().st_size
+                total += size
+                if total > self._bytes_max:
+                    path.unlink()
+                    log().warning("capture.deleted", path=str(path), bytes=size)
+            except OSError as error:
+                log().error("capture.not_deleted", path=str(path), reason=str(error))
 
 
 def _line(arrival: Arrival) -> dict[str, Any]:

@@ -157,7 +157,8 @@ def _space(root: Path, settings: Settings) -> list[Check]:
         return [Check("disk", "fail", f"the free space of {place} cannot be asked", fix)]
     told = judged_space(found, needed)
     if settings.capture:
-        return [msgspec.structs.replace(told, found=f"{told.found}; captures not counted")]
+        most = f"captures up to {settings.capture_gb_max:g} GB not counted"
+        return [msgspec.structs.replace(told, found=f"{told.found}; {most}")]
     return [told]
 
 

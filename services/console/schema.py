@@ -72,7 +72,8 @@ CAPTURES = """
 ## Raw captures
 
 With `HAWK_CAPTURE` the collector keeps what it received: Zstandard-compressed JSON lines, a file
-per run and hour, `captures/<date>T<hour>.<first ns>.capture.jsonl.zst`. Each line has `recv_ns`,
+per run and hour, `captures/<date>T<hour>.<first ns>.capture.jsonl.zst`; beyond
+`HAWK_CAPTURE_GB_MAX` the oldest files there are deleted. Each line has `recv_ns`,
 `feed` (`kalshi.ws`, `kalshi.rest`, ...) and `conn`, and one of
 
 - `frame`: a text as received; REST answers also carry `url`, `status`, `purpose`, `subject`,

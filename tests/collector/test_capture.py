@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pytest
@@ -250,6 +251,33 @@ class TestDamage:
             writer.write(Received(OPEN_NS, "coinbase.ws", 1, "x" * FLUSH_BYTES))
         (path,) = tmp_path.glob("*.zst")
         assert len(read([path])) >= 2
+
+
+class TestRoom:
+    def test_the_oldest_files_go_when_all_are_too_large(self, tmp_path: Path) -> None:
+        note = tmp_path / "2020-01-01T00.1.notes.txt"
+        note.write_text("not a capture")
+        writer = CaptureWriter(tmp_path, bytes_max=2_500)
+        for hour in range(6):
+            random = Random(hour).randbytes(500).hex()  # a thousand characters, half compressed
+            writer.write(Received(OPEN_NS + hour * HOUR_NS, "kalshi.ws", 1, random * 2))
+        writer.flush()
+        files = sorted(tmp_path.glob("*.capture.jsonl.zst"))
+        sizes = [path.stat().st_size for path in files]
+        assert sum(sizes[:-1]) <= 2_500 < sum(sizes[:-1]) + max(sizes)
+        (newest,) = (a for a in read([files[-1]]) if isinstance(a, Received))
+        assert newest.ts_ns == OPEN_NS + 5 * HOUR_NS
+        assert [int(path.name.split(".")[1]) for path in files] == [
+            OPEN_NS + hour * HOUR_NS for hour in range(6 - len(files), 6)
+        ]
+        assert note.exists()
+
+    def test_what_cannot_be_deleted_stops_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "2020-01-01T00.1.capture.jsonl.zst").mkdir()
+        writer = CaptureWriter(tmp_path, bytes_max=1.0)
+        writer.write(Received(OPEN_NS, "kalshi.ws", 1, "x"))
+        writer.flush()
+        assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 1
 
 
 class TestForeignCaptures:
