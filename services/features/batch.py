@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from libs.common.columns import ABSENT
 from libs.common.fair_value import RULES
@@ -30,6 +31,7 @@ from services.features.inputs import (
     IS_STALE,
     MARKET_AGE_NS_MAX,
     NO_FEED,
+    QUARANTINED,
     UNUSABLE,
     Clock,
     Contract,
@@ -42,6 +44,7 @@ from services.features.inputs import (
 from services.features.settlement_columns import Rows, Strike, merged, settlement_inputs
 from services.features.spot_columns import spot_of
 from services.features.table_columns import (
+    Flags,
     Floats,
     Ints,
     Names,
@@ -76,6 +79,7 @@ class _Markets(NamedTuple):
     strikes: list[float | None]
     rules: Names
     series: Names
+    is_quarantined: Flags
     contract: Contract
 
 
@@ -171,6 +175,7 @@ def _markets(part: _Part, key: Ints) -> _Markets:
         strikes=strikes,
         rules=rules,
         series=series,
+        is_quarantined=pc.equal(table.column("status"), QUARANTINED).to_numpy(),
         contract=Contract._make(columns.T),
     )
 
@@ -247,12 +252,13 @@ def _clock(rows: _Quotes) -> Clock:
     return Clock._make((*seconds, (rows.ts % DAY_NS) / 1e9))
 
 
-def _unusable(rows: _Quotes, books: Sides) -> pa.Array:
+def _unusable(rows: _Quotes, known: _Markets, books: Sides) -> pa.Array:
     """Return the first reason of UNUSABLE that holds, null where none does."""
     bid, ask, flags = books.bids[0], books.asks[0], rows.flags
     two_sided = (bid != ABSENT) & (ask != ABSENT)
     reasons = (
         rows.market < 0,
+        _of_market(rows, known.is_quarantined, False),
         (rows.ts < rows.open_ns) | (rows.ts >= rows.close_ns),
         (two_sided & (bid > ask)) | (flags & IS_CROSSED != 0),
         ((two_sided & (bid == ask)) | (flags & IS_LOCKED != 0)) & (flags & IS_COARSE == 0),
@@ -285,7 +291,7 @@ def _table(rows: _Quotes, known: _Markets, books: Sides, values: Mapping[str, Fl
         "bid_e4": pa.array(bid, pa.int32(), mask=bid == ABSENT),
         "ask_e4": pa.array(ask, pa.int32(), mask=ask == ABSENT),
         "flags": pa.array(rows.flags, pa.int32()),
-        "unusable": _unusable(rows, books),
+        "unusable": _unusable(rows, known, books),
     }
     arrays = [columns[field.name].cast(field.type) for field in ROW_COLUMNS]
     arrays += [pa.array(column, mask=~np.isfinite(column)) for column in values.values()]

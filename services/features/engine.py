@@ -41,6 +41,7 @@ from services.features.inputs import (
     MID_CHANGE,
     NEAR_E4,
     NO_FEED,
+    QUARANTINED,
     QUOTE_HISTORY_NS,
     SECOND_NS,
     SPOT_AGE_NS_MAX,
@@ -61,7 +62,7 @@ from services.features.inputs import (
 from services.features.tracks import Track
 from services.features.windows import History
 
-_UNKNOWN_MARKET, _OUTSIDE_LIFE, _CROSSED, _LOCKED, _STALE = UNUSABLE
+_UNKNOWN_MARKET, _QUARANTINED, _OUTSIDE_LIFE, _CROSSED, _LOCKED, _STALE = UNUSABLE
 _NO_PRICE, _NO_FLOW = Price(), (NAN, NAN, NAN, NAN)
 
 
@@ -330,6 +331,8 @@ def _unusable(quote: QuoteSnapshot, market: Market | None) -> str | None:
     """Return why the row must not be used; the first reason of UNUSABLE that holds."""
     if market is None:
         return _UNKNOWN_MARKET
+    if market.status == QUARANTINED:
+        return _QUARANTINED
     if not market.open_ns <= quote.ts_ns < market.close_ns:
         return _OUTSIDE_LIFE
     bids, asks, flags = quote.yes_bids_price_e4, quote.yes_asks_price_e4, quote.flags

@@ -264,8 +264,12 @@ def volume_e8(volume: float | None) -> int | None:
     return round(volume * 1e8)
 
 
-UNUSABLE = ("unknown_market", "outside_life", "crossed", "locked", "stale")
+UNUSABLE = ("unknown_market", "quarantined", "outside_life", "crossed", "locked", "stale")
 """Why a row is not used; the first that holds is named."""
+
+QUARANTINED = "quarantined"
+"""Status of a market whose settlement rule is not the one that its series had: what its result
+means is for a person to read first, so nothing is forecast or learnt of it."""
 
 IS_CROSSED = int(Flag.CROSSED)
 IS_LOCKED = int(Flag.LOCKED)

@@ -123,6 +123,15 @@ def test_the_first_reason_that_holds_makes_a_row_unusable(
     assert one_row(known, msgspec.structs.replace(QUOTE, **changes)).unusable == reason
 
 
+def test_nothing_is_forecast_or_learnt_of_a_quarantined_market() -> None:
+    known = msgspec.structs.replace(MARKET, ts_ns=START - SECOND, status="quarantined")
+    assert one_row(known, msgspec.structs.replace(QUOTE, flags=Flag.STALE)).unusable == (
+        "quarantined"
+    )
+    approximate = msgspec.structs.replace(known, status="approximate")
+    assert one_row(approximate, QUOTE).unusable is None
+
+
 def test_a_one_sided_book_has_a_row_without_mid() -> None:
     row = one_row(MARKET, msgspec.structs.replace(QUOTE, yes_bids_price_e4=()))
     assert (row.bid_e4, row.ask_e4) == (None, 5_000)

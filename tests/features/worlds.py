@@ -144,6 +144,8 @@ def _markets(world: World, underlying: str, rng: np.random.Generator) -> list[Ev
 def _life(world: World, market: Market, rng: np.random.Generator) -> list[Event]:
     events: list[Event] = []
     strike = 80_000.0 + float(rng.normal()) * 30
+    if strike % 10 < 1:
+        market = msgspec.structs.replace(market, status="quarantined")
     late = rng.random() < 0.8
     if rng.random() < 0.95:
         known = market if late else msgspec.structs.replace(market, strike_usd=strike)
@@ -152,7 +154,11 @@ def _life(world: World, market: Market, rng: np.random.Generator) -> list[Event]
         ts_ns = market.open_ns + int(rng.choice([1, 1, 1, 30, 4000])) * SECOND
         events.append(
             msgspec.structs.replace(
-                market, ts_ns=ts_ns, id=event_id(market.id, "strike"), strike_usd=strike
+                market,
+                ts_ns=ts_ns,
+                id=event_id(market.id, "strike"),
+                strike_usd=strike,
+                status="quarantined" if strike % 7 < 1 else "open",
             )
         )
     t = market.open_ns - 3 * SECOND
