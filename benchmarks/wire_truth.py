@@ -123,6 +123,9 @@ def check_truth(
             # A gap holds behind its start; one since the open, for the tick of the open too.
             since_ns = 1 if row is None and is_open else 0
             own = [(a - since_ns, b, reason) for a, b, reason in gaps.get(name, ())]
+            # A market that nobody knew of is missing with its series.
+            series_gaps = gaps.get(life["series"], []) if row is None and life else []
+            own += [(a - since_ns, b, reason) for a, b, reason in series_gaps]
             _judge(found, row, (name, ts_ns), line["up"][venue], recent[name], own, faults)
     _check_facts(root, lives, series, found)
     return found
@@ -196,7 +199,7 @@ def _recorded(
                 [] if event.ask_usd is None else [(event.ask_usd, event.ask_size)],
             )
         elif isinstance(event, Gap):
-            name = event.market or event.underlying
+            name = event.market or (event.underlying if event.venue is None else event.feed)
             gaps.setdefault(name, []).append((event.start_ns, event.end_ns, event.reason))
             continue
         else:

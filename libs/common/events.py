@@ -129,7 +129,11 @@ class QuoteSnapshot(Event, frozen=True, kw_only=True):
 
 
 class Gap(Event, frozen=True, kw_only=True):
-    """An interval [start_ns, end_ns) that was not observed, and why."""
+    """An interval [start_ns, end_ns) that was not observed, and why.
+
+    `feed` is `spot`, `quotes` (of `market`), or a series of `venue`: then it is about the markets
+    of that series which have neither a row nor a gap of their own, because nobody knew of them.
+    """
 
     underlying: str
     feed: str

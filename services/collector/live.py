@@ -158,7 +158,7 @@ class _Recorder:
             address=wire.address,
             sign=wire.sign,
             take=self._take,
-            capture=CaptureWriter(context.root / "captures") if context.settings.capture else None,
+            capture=_capture(context),
         )
 
     def run(self) -> None:
@@ -219,6 +219,14 @@ class _Recorder:
                 )
             else:
                 self._context.alerts.resolve(notice.rule, evidence=notice.evidence)
+
+
+def _capture(context: Context) -> CaptureWriter | None:
+    """Return what keeps everything received, None where it is not wanted."""
+    if not context.settings.capture:
+        return None
+    bytes_max = context.settings.capture_gb_max * 1e9
+    return CaptureWriter(context.root / "captures", bytes_max=bytes_max)
 
 
 def address_of(simulator_url: str | None) -> Callable[[str], str]:
@@ -334,7 +342,8 @@ def _accounted(root: Path, now_ns: int) -> dict[tuple[str, str], int]:
     kinds: dict[type[Event], int] = dict.fromkeys((QuoteSnapshot, Gap), now_ns - ACCOUNTED_NS)
     for event in Archive(root).scan(kinds, end_ns=TIME_MAX_NS):
         if isinstance(event, QuoteSnapshot):
-            found[event.venue, event.market] = event.ts_ns
+            key = (event.venue, event.market)
+            found[key] = max(found.get(key, 0), event.ts_ns)
         elif isinstance(event, Gap) and event.venue is not None and event.market is not None:
             key = (event.venue, event.market)
             found[key] = max(found.get(key, 0), event.end_ns)

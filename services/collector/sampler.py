@@ -175,9 +175,12 @@ def gap(
     start_ns: int,
     end_ns: int,
     ts_ns: int,
-    market: tuple[str, str] | None = None,
+    market: tuple[str, str | None] | None = None,
 ) -> Gap:
-    """Return the gap [start, end) of a feed, or of one (venue, market), known at `ts_ns`."""
+    """Return the gap [start, end) of a feed, or of one (venue, market), known at `ts_ns`.
+
+    Without a name of the market, `feed` is the series whose markets are meant.
+    """
     venue, name = market or (None, None)
     return Gap(
         ts_ns=ts_ns,

@@ -5,7 +5,8 @@ should be asked for by REST because no socket shows them fresh.
 
 The decision a reader would question: a gap is a row per interval, not one row for a whole outage.
 An outage whose end nobody saw would otherwise leave no row at all; and "every market and tick has
-exactly one row" is a sentence that a test can hold.
+exactly one row" is a sentence that a test can hold. Of a market that nobody knows there is no name
+to put on a row, so a series without a known open market has a gap of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ class Sampling:
 
         Of a market that opened before, rows and gaps reach up to `accounted_ns` of its (venue,
         market), of others nothing was said since their open; this run began at `born_ns`. Without
-        `misses_unseen` an underlying of which nothing was ever seen has no gaps.
+        `misses_unseen` an underlying or series of which nothing was ever seen has no gaps.
         """
         self._misses_unseen = misses_unseen
         self._accounted_ns, self._born_ns = dict(accounted_ns), born_ns
@@ -78,6 +79,7 @@ class Sampling:
         self._spot_venues = [m.venue for m in scene.markets.values() if m.venue.products]
         self._wanted: list[Get] = []
         self._seen_ns: dict[str, int] = {}
+        self._known: set[tuple[str, str]] = set()
         self.quotes = self.gaps = 0
 
     def tick(self, ts_ns: int) -> list[Event]:
@@ -87,10 +89,12 @@ class Sampling:
         for underlying in self._underlyings:
             events += self._spot(underlying, ts_ns)
         for name, markets in self._markets.items():
-            for life in markets.open_now(ts_ns):
+            lives = markets.open_now(ts_ns)
+            for life in lives:
                 interval_ns = self._intervals[name][life.facts.series or ""] * NS
                 if ts_ns % interval_ns == 0:
                     events += self._quote(markets, life, ts_ns, interval_ns)
+            events += self._unknown(name, {life.facts.series or "" for life in lives}, ts_ns)
         return events
 
     def books_wanted(self, ts_ns: int) -> list[Get]:
@@ -106,7 +110,7 @@ class Sampling:
         life.last_e4 = price if is_yes else 10_000 - price
 
     def unobserved(self, start_ns: int, end_ns: int, reason: str, *, ts_ns: int) -> list[Event]:
-        """Return one gap for each underlying and open market over [start, end)."""
+        """Return one gap for each underlying, series and open market over [start, end)."""
         events: list[Event] = []
         for underlying in self._underlyings if self._misses_unseen else ():
             events.append(
@@ -128,6 +132,12 @@ class Sampling:
                 self._was_gap[key] = True
                 span_ns = (max(since_ns, life.open_ns), min(end_ns, life.close_ns))
                 events.append(self._gap(name, life, reason, span_ns=span_ns, ts_ns=ts_ns))
+            for series in self._intervals.get(name, {}):
+                if self._misses_unseen or (name, series) in self._known:
+                    span_ns = (start_ns, end_ns)
+                    events.append(
+                        self._series_gap(name, series, reason, span_ns=span_ns, ts_ns=ts_ns)
+                    )
         return events
 
     def dark(self, ts_ns: int) -> list[tuple[str, bool]]:
@@ -272,6 +282,37 @@ class Sampling:
         self._seen_ns[f"{venue.name} {life.facts.series}"] = ts_ns
         self._was_gap[key] = False
         return [*rows, row]
+
+    def _unknown(self, venue: str, known: set[str], ts_ns: int) -> list[Event]:
+        """Return a gap for each series of which no open market is known."""
+        self._known |= {(venue, series) for series in known}
+        return [
+            self._series_gap(
+                venue,
+                series,
+                "no_market_known",
+                span_ns=(ts_ns - interval_s * NS, ts_ns),
+                ts_ns=ts_ns,
+            )
+            for series, interval_s in self._intervals.get(venue, {}).items()
+            if series not in known
+            and ts_ns % (interval_s * NS) == 0
+            and (self._misses_unseen or (venue, series) in self._known)
+        ]
+
+    def _series_gap(
+        self, venue: str, series: str, reason: str, *, span_ns: tuple[int, int], ts_ns: int
+    ) -> Event:
+        self.gaps += 1
+        return sampler.gap(
+            series,
+            self._markets[venue].venue.series[series].underlying,
+            reason,
+            start_ns=span_ns[0],
+            end_ns=span_ns[1],
+            ts_ns=ts_ns,
+            market=(venue, None),
+        )
 
     def _gap(
         self, venue: str, life: Life, reason: str, *, span_ns: tuple[int, int], ts_ns: int

@@ -99,11 +99,15 @@ class TestCapture:
         self, run: Run, imported: tuple[Path, CaptureImported]
     ) -> None:
         live, again = stored(run.root), stored(imported[0])
-        begin_ns = min(e.ts_ns for e in live.values() if isinstance(e, SpotSnapshot))
+        begins_ns = {"spot": min(e.ts_ns for e in live.values() if isinstance(e, SpotSnapshot))}
+        for event in sorted(live.values(), key=lambda e: e.ts_ns):
+            if isinstance(event, Market):
+                begins_ns.setdefault(event.series, event.ts_ns)
         missing = [e for id_, e in live.items() if id_ not in again]
-        # An import does not miss an underlying that the capture has not shown yet.
+        # An import does not miss an underlying or series that the capture has not shown yet.
         assert all(
-            isinstance(e, Gap) and e.feed == "spot" and e.end_ns < begin_ns for e in missing
+            isinstance(e, Gap) and e.market is None and e.end_ns < begins_ns[e.feed]
+            for e in missing
         ), missing[:3]
         # What arrived in the moment of the stop is captured, and not journalled any more.
         end_ns = max(e.ts_ns for e in live.values())

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,6 +171,50 @@ class TestGaps:
         # Of a market that the run before never spoke of nothing was said since its open.
         assert run.gaps()[20.0].start_ns == at(0)
         assert run.gaps(None)[20.0].reason == "not_running"
+
+    def test_a_series_without_a_known_open_market_is_missing_at_each_tick(self) -> None:
+        run = Run(start_s=-3.0)
+        run.until(2.0)
+        run.answer(2.5, facts())
+        run.until(905.0)
+        gaps = run.series_gaps()
+        assert list(gaps) == [-2.0, -1.0, 0.0, 1.0, 2.0, *(900.0 + i for i in range(6))]
+        assert {(g.venue, g.market, g.underlying, g.reason) for g in gaps.values()} == {
+            ("toy", None, "BTC-USD", "no_market_known")
+        }
+        assert {g.end_ns - g.start_ns for g in gaps.values()} == {S}
+
+    def test_a_series_is_missing_at_its_own_interval_only(self) -> None:
+        run = Run(start_s=-1.0, interval_s=5)
+        run.until(12.0)
+        gaps = run.series_gaps()
+        assert [(g.start_ns, g.end_ns) for g in gaps.values()] == [
+            (at(-5), at(0)),
+            (at(0), at(5)),
+            (at(5), at(10)),
+        ]
+
+    def test_windows_that_nobody_ever_heard_of_are_missing_with_their_series(self) -> None:
+        run = Run(start_s=3.0, born_s=2_000.2)
+        run.answer(2_000.3, facts(window=2))
+        run.until(2_002.0)
+        (gap,) = run.series_gaps().values()
+        assert (gap.start_ns, gap.end_ns, gap.reason) == (at(3), at(2_000), "not_running")
+
+    def test_a_capture_does_not_miss_a_series_that_it_has_not_shown(self) -> None:
+        venue = Toy()
+        plan = Plan(
+            venues={"toy": venue}, series={"toy": {"TOY15": 1}}, underlyings=(), is_recorded=True
+        )
+        observer = Observer(plan, start_ns=-1, born_ns=at(-5))
+        get = venue.get("list", "TOY15")
+        told = Answered(at(1.5), get, 200, msgspec.json.encode([facts()]).decode())
+        made: list[Event] = []
+        for arrival in (Passed(at(-1)), told, *(Passed(at(second)) for second in range(2, 903))):
+            for _, groups in observer.handle(arrival).instants:
+                made += [event for events in groups.values() for event in events]
+        missed = [e for e in made if isinstance(e, Gap) and e.feed == "TOY15"]
+        assert [second_of(gap.end_ns) for gap in missed] == [900.0, 901.0, 902.0]
 
     def test_a_sleep_of_the_machine_is_one_gap_and_the_next_snapshot_says_so(self) -> None:
         run = watched()

@@ -324,6 +324,11 @@ class Run:
     def gaps(self, market: str | None = "T-1") -> dict[float, Gap]:
         """Return the gaps of a market (None: of spot) by the second at which they end."""
         found = (e for e in self.events() if isinstance(e, Gap) and e.market == market)
+        return {second_of(e.end_ns): e for e in found if market or e.feed == "spot"}
+
+    def series_gaps(self, series: str = "TOY15") -> dict[float, Gap]:
+        """Return the gaps of a series by the second at which they end."""
+        found = (e for e in self.events() if isinstance(e, Gap) and e.feed == series)
         return {second_of(e.end_ns): e for e in found}
 
     def spots(self) -> dict[float, SpotSnapshot]:

@@ -202,8 +202,9 @@ def test_a_gap_that_is_over_hinders_no_later_fill() -> None:
     assert [fill.ts_ns for fill in fills(outputs)] == [at(23)] * 2
 
 
-def test_a_gap_of_another_market_matters_not() -> None:
-    outputs = run(trader(), [market(), gap(10, 20, market="M2"), *step(20)])
+@pytest.mark.parametrize("scope", [{"market": "M2"}, {"market": None, "feed": "KXBTC15M"}])
+def test_a_gap_of_another_market_or_of_unknown_ones_matters_not(scope: dict[str, Any]) -> None:
+    outputs = run(trader(), [market(), gap(10, 20, **scope), *step(20)])
     assert len(orders(outputs)) == 2
 
 
