@@ -116,6 +116,10 @@ class Book:
         self.void_reason = reason
         return reason
 
+    def restore(self, bids: dict[Price, Price], asks: dict[Price, Price]) -> None:
+        """Believe these sides again, which a void book had before."""
+        self.bids, self.asks, self.void_reason = bids, asks, None
+
     def best(self) -> tuple[Price | None, Price | None]:
         """Return best bid and best ask; None where a side is empty."""
         return (max(self.bids, default=None), min(self.asks, default=None))

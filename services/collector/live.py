@@ -10,6 +10,7 @@ collector that records nothing for hours without a word is the worst of all.
 """
 
 import asyncio
+import gc
 import json
 import queue
 import time
@@ -126,6 +127,10 @@ def run_live(context: Context) -> None:
             observer=observer,
             wire=_Wiring(venues=venues, clock=clock, address=address_of(place), sign=sign),
         )
+        # What is here by now stays. A full collection that looked at it would stop every thread for
+        # a tenth of a second, a tick or two of an accelerated world.
+        gc.collect()
+        gc.freeze()
         recorder.run()
     finally:
         publisher.close()

@@ -146,8 +146,10 @@ def _list(query: Query, context: Context, now_ns: int, *, is_old: bool) -> Answe
     if status and status not in _STATUSES:
         return _bad(f"invalid status {status}")
     wanted = _STATUSES.get(status)
+    # What is not closed yet need not be looked for among the months that are.
+    closing_s = now_ns // NS_PER_S if status in ("unopened", "open") else 0
     found = []
-    for market in _candidates(query, context, now_ns):
+    for market in _candidates(query, context, now_ns, low_s=closing_s):
         if not _is_listed(market, now_ns, is_old=is_old):
             continue
         if wanted is None or status_of(market, now_ns) in wanted:
@@ -159,13 +161,13 @@ def _list(query: Query, context: Context, now_ns: int, *, is_old: bool) -> Answe
     return answer({"markets": [market_value(m, context, now_ns) for m in page], "cursor": more})
 
 
-def _candidates(query: Query, context: Context, now_ns: int) -> list[Market]:
-    """List the markets a query may mean, latest close first."""
+def _candidates(query: Query, context: Context, now_ns: int, low_s: int = 0) -> list[Market]:
+    """List the markets a query may mean that close from `low_s` on, latest close first."""
     tickers = [t for text in query.get("tickers", []) for t in text.split(",") if t]
     if tickers:
         return [m for t in tickers if (m := context.world.find(t)) is not None]
     event, series = first(query, "event_ticker"), first(query, "series_ticker")
-    low_s = whole(query, "min_close_ts", 0)
+    low_s = max(low_s, whole(query, "min_close_ts", 0))
     high_s = whole(query, "max_close_ts", 1 << 40)
     found: list[Market] = []
     for kind in _kinds(context):

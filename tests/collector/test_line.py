@@ -20,7 +20,7 @@ from libs.common.venues.messages import (
     VenueError,
     reject,
 )
-from services.collector.line import REJECTS_MAX, SNAPSHOT_S_MAX, TRIES_MAX, Line
+from services.collector.line import HELD_MAX, REJECTS_MAX, SNAPSHOT_S_MAX, TRIES_MAX, Line
 from tests.collector.toy_venue import S, ToyFeed, book, change, wire
 
 NAMES = ("T-1", "T-2")
@@ -92,6 +92,103 @@ class TestNumbers:
             made.receive(2 * S, wire(signed, channel=channel, sequence=1))
         told = made.books["T-1"]
         assert told.void_reason is not None or told.bids == {4_900: 6_000_000}
+
+
+CHANGES = st.tuples(
+    st.sampled_from(NAMES), st.integers(4_700, 4_899).map(lambda p: p // 50 * 50), st.integers(0, 9)
+)
+SNAPSHOT = st.tuples(st.sampled_from(NAMES), st.just(0), st.integers(1, 9))
+
+
+class TestOvertaking:
+    def test_a_frame_that_comes_late_heals_the_books_that_it_voided(self) -> None:
+        made = standing()
+        made.receive(2 * S, wire(change(4_700, 2), sequence=3))
+        made.receive(2 * S, wire(change(4_600, 3), sequence=4))
+        assert made.books["T-1"].void_reason == "sequence_gap"
+        others = made.receive(2 * S, wire(change(4_700, 1), trade(), sequence=2))[1]
+        assert [made.books[name].void_reason for name in NAMES] == [None, None]
+        assert made.books["T-1"].bids == {4_900: 10**7, 4_700: 2 * 10**6, 4_600: 3 * 10**6}
+        assert others == [trade()]
+        assert made.counts["reordered"] == made.counts["gap"] == 1
+        made.receive(3 * S, wire(change(4_800, 4), sequence=5))
+        assert made.books["T-1"].bids[4_800] == 4 * 10**6
+
+    def test_a_frame_later_than_a_snapshot_changes_nothing(self) -> None:
+        made = standing()
+        made.receive(2 * S, wire(change(4_700, 2), sequence=3))
+        made.receive(2 * S, wire(book("T-1", bid=4_500), sequence=4))
+        made.receive(2 * S, wire(change(4_700, 1), change(4_300, 7, name="T-2"), sequence=2))
+        assert made.books["T-1"].bids == {4_500: 10**7}
+        assert made.books["T-2"].bids == {4_900: 10**7, 4_300: 7 * 10**6}
+
+    def test_of_two_missing_frames_none_is_waited_for(self) -> None:
+        made = standing()
+        made.receive(2 * S, wire(change(4_700, 2), sequence=4))
+        for number in (2, 3):
+            made.receive(2 * S, wire(change(4_600, 1), sequence=number))
+        assert made.books["T-1"].void_reason == "sequence_gap"
+        assert made.counts["duplicate"] == 2
+
+    def test_a_book_that_is_void_for_another_reason_stays_so(self) -> None:
+        made = standing()
+        made.receive(2 * S, wire(change(4_700, 2), sequence=3))
+        made.void("T-1", "implausible", 2 * S)
+        made.receive(2 * S, wire(change(4_600, 1), sequence=2))
+        assert [made.books[n].void_reason for n in NAMES] == ["implausible", None]
+
+    def test_what_is_held_is_bounded(self) -> None:
+        made = standing()
+        numbers = range(3, HELD_MAX + 5)
+        for number in numbers:
+            made.receive(2 * S, wire(change(4_700, 2), sequence=number))
+        made.receive(2 * S, wire(change(4_600, 1), sequence=2))
+        assert made.books["T-1"].void_reason == "sequence_gap"
+
+    @given(
+        frames=st.lists(st.lists(CHANGES | SNAPSHOT, max_size=3), min_size=2, max_size=20),
+        is_signed=st.booleans(),
+        data=st.data(),
+    )
+    def test_neighbours_that_change_places_leave_the_same_books(
+        self, frames: list[list[tuple[str, int, int]]], is_signed: bool, data: st.DataObject
+    ) -> None:
+        texts = [
+            wire(*(told(*one, is_signed=is_signed) for one in frame), sequence=2 + place)
+            for place, frame in enumerate(frames)
+        ]
+        swapped, place = list(texts), 0
+        while place < len(texts) - 1:
+            if data.draw(st.booleans()):
+                swapped[place : place + 2] = reversed(swapped[place : place + 2])
+                place += 1
+            place += 1
+        ordered, overtaken = standing(), standing()
+        for text in texts:
+            ordered.receive(2 * S, text)
+        for text in swapped:
+            overtaken.receive(2 * S, text)
+        for name in NAMES:
+            one, other = ordered.books[name], overtaken.books[name]
+            assert other.void_reason in (one.void_reason, "sequence_gap")
+            if other.void_reason is None:
+                assert (one.bids, one.asks) == (other.bids, other.asks)
+        if not any(price == 0 for frame in frames for _, price, _ in frame):
+            assert [overtaken.books[n].void_reason for n in NAMES] == [
+                ordered.books[n].void_reason for n in NAMES
+            ]
+
+
+def trade() -> Trade:
+    """Tell a trade."""
+    return Trade("T-1", "t-1", 4_800, 1, "buy")
+
+
+def told(name: str, price: int, size: int, *, is_signed: bool) -> Message:
+    """Tell a changed bid, or without a price a whole book."""
+    if not price:
+        return book(name, size=size)
+    return change(price, size, name=name, is_signed=is_signed)
 
 
 class TestTending:
@@ -280,9 +377,9 @@ def test_a_book_is_the_truth_of_the_last_frame_or_not_believed_whatever_the_netw
         frames = []
         for text in arriving:
             made.receive(now * S, text)
-            found = made.books["T-1"]
+            newest, found = server.newest(text), made.books["T-1"]
             if found.void_reason is None:
-                assert found.bids == server.history[server.newest(text)]
+                assert found.bids == server.history[newest]
     # The network is whole again: the book must be, too.
     for now in range(1, 9):
         frames = [server.snapshot() for text in made.sends if text.startswith("resync")]
