@@ -170,7 +170,7 @@ class Line:
 
     def confirm(self, instrument: str, now_ns: int) -> None:
         """Note that another source has just shown the same book."""
-        self._alive_ns[instrument] = now_ns
+        self._alive_ns[instrument] = max(now_ns, self._alive_ns.get(instrument, 0))
 
     def tend(self, now_ns: int) -> None:
         """Ask again for snapshots that did not come; end a connection that is dead."""

@@ -12,6 +12,7 @@ was. It is looked at instead of the other, or held against it.
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from libs.common.events import LEVELS_MAX
 from libs.common.venues.messages import BookSnapshot, TopOfBook
 from libs.common.venues.venue import Feed, Venue
 from services.collector.book import Book
@@ -125,9 +126,10 @@ class Panel:
             own = line.books.get(name)
             if own is None or own.void_reason is not None:
                 continue
-            bid, ask = book.best()
-            if not line.feed.is_numbered and agrees(TopOfBook(name, bid, ask), own):
+            # The same best prices are no sign of life: below them a frozen book may be another.
+            if not line.feed.is_numbered and book.levels(LEVELS_MAX) == own.levels(LEVELS_MAX):
                 line.confirm(name, now_ns)
+            bid, ask = book.best()
             self._proof(line, name).told(TopOfBook(name, bid, ask), own, now_ns)
 
     def compare_polled(self, top: TopOfBook) -> None:

@@ -83,6 +83,25 @@ class TestPolled:
         made.polled(book(bid=4_000), ENDPOINT, 5 * S)
         assert made.lines()[0].age_ns("T-1", 6 * S) == 6 * S
 
+    @pytest.mark.parametrize("deeper", [[(4_900, 10**7)], [(4_900, 10**7), (4_800, 2)]])
+    def test_the_same_best_prices_over_another_depth_prove_nothing(
+        self, deeper: list[tuple[int, int]]
+    ) -> None:
+        made, venue = panel()
+        opened(made)
+        receive(made, 0, BookSnapshot("T-1", [(4_900, 10**7), (4_800, 1)], [(5_100, 1)]))
+        made.polled(BookSnapshot("T-1", list(deeper), [(5_100, 1)]), ENDPOINT, 5 * S)
+        assert made.lines()[0].age_ns("T-1", 6 * S) == 6 * S
+        seen = made.sight(venue, "T-1", 6 * S, S)
+        assert seen.book is not None and seen.book.bids == dict(deeper)
+
+    def test_a_book_by_rest_that_was_overtaken_makes_nothing_older(self) -> None:
+        made, _ = panel()
+        opened(made)
+        receive(made, 6 * S, book())
+        made.polled(book(), ENDPOINT, 5 * S)
+        assert made.lines()[0].age_ns("T-1", 6 * S) == 0
+
     @pytest.mark.parametrize(
         ("bid", "ask", "is_seen"), [(100, 9_900, False), (200, 9_800, False), (300, 9_900, True)]
     )
