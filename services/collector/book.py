@@ -25,7 +25,7 @@ microseconds: contracts, not coins. Three seconds of the busiest market have som
 class Book:
     """The book of one instrument; `void_reason` None means that it is to be believed."""
 
-    __slots__ = ("_top", "absent_removed", "asks", "bids", "tops", "void_reason")
+    __slots__ = ("_top", "absent_removed", "asks", "bids", "snapshots", "tops", "void_reason")
 
     def __init__(self) -> None:
         """Start without a book."""
@@ -34,6 +34,8 @@ class Book:
         self.void_reason: str | None = "no_book"
         self.absent_removed = 0
         """Removals of levels that were not there: a hint that something was missed."""
+        self.snapshots = 0
+        """Whole books that it was replaced by."""
         self.tops: deque[tuple[int, tuple[Price | None, Price | None]]] = deque(
             maxlen=TOPS_REMEMBERED
         )
@@ -46,6 +48,7 @@ class Book:
         if max(len(self.bids), len(self.asks)) > LEVELS_MAX_KNOWN:
             return self.void("too_many_levels")
         self.void_reason = None
+        self.snapshots += 1
         return None
 
     def apply(self, change: BookChange) -> str | None:

@@ -155,8 +155,9 @@ class Line:
         """Return how long ago the venue last proved that it tells changes of this book.
 
         Texts that arrive late are as old as their own time says: a connection that is slower than
-        the market shows a fresh stream of yesterday's books. Where frames are not numbered, their
-        time is that of the last change, which may be long ago in a quiet market.
+        the market shows a fresh stream of yesterday's books. Where frames are not numbered, only
+        changes tell it: the time of a snapshot is that of the last change, long ago in a quiet
+        market.
         """
         if not self.feed.is_numbered:
             return now_ns - self._alive_ns.get(instrument, self._opened_ns)
@@ -306,7 +307,8 @@ class Line:
                 self.counts["other_channel"] += name in self._channel_of
                 return
         else:
-            self._alive_ns[name] = ts_ns
+            told_ns = ts_ns - max(self._lag_ns, 0)
+            self._alive_ns[name] = max(told_ns, self._alive_ns.get(name, 0))
         if book.void_reason is not None:
             return
         fault = book.apply(change)

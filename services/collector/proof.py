@@ -28,7 +28,7 @@ CONTRADICTED_MAX = 10
 class Proof:
     """Proven and contradicted ticks of one instrument on one feed."""
 
-    __slots__ = ("_in_a_row", "_is_proven", "_pending", "compared", "equal")
+    __slots__ = ("_in_a_row", "_is_proven", "_pending", "_snapshots", "compared", "equal")
 
     def __init__(self) -> None:
         """Start with nothing compared."""
@@ -36,12 +36,13 @@ class Proof:
         """Tops compared at the instant of their arrival, and those equal then."""
         self._pending: deque[tuple[int, TopOfBook]] = deque(maxlen=PENDING_MAX)
         self._is_proven = False
-        self._in_a_row = 0
+        self._in_a_row = self._snapshots = 0
 
     def told(self, top: TopOfBook, book: Book, ts_ns: int) -> None:
         """Compare the venue's own best prices with the book's, now and a moment ago."""
         if book.void_reason is not None:
             return
+        self._begin(book)
         is_equal = agrees(top, book)
         self.compared += 1
         self.equal += is_equal
@@ -52,6 +53,7 @@ class Proof:
 
     def tick(self, book: Book) -> bool | None:
         """End an interval: True proven, False contradicted, None: nothing to compare with."""
+        self._begin(book)
         verdict: bool | None = None
         if self._is_proven:
             verdict = True
@@ -69,6 +71,13 @@ class Proof:
         """Forget what was compared with a book that is void now."""
         self._is_proven = False
         self._pending.clear()
+        self._in_a_row = 0
+
+    def _begin(self, book: Book) -> None:
+        """Begin anew with a book that was replaced: what spoke against the old one is over."""
+        if book.snapshots != self._snapshots:
+            self._snapshots = book.snapshots
+            self.reset()
 
     def is_refuted(self) -> bool:
         """Tell whether the book has been contradicted for so long that it must be wrong."""

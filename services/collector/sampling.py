@@ -184,10 +184,11 @@ class Sampling:
             instrument = venue.products.get(underlying)
             if instrument is None:
                 continue
+            # A book that this refutes is void: it must not be looked at before.
+            self._panel.prove(venue, instrument, ts_ns)
             sight = self._panel.sight(venue, instrument, ts_ns, interval_ns)
             self._want_book(venue, instrument, sight, interval_ns)
             sight = self._plausible(instrument, sight, ts_ns)
-            self._panel.prove(venue, instrument, ts_ns)
             key = (venue.name, instrument)
             tape = self._panel.tape(instrument)
             if not self._panel.carries_trades(venue, instrument, ts_ns, interval_ns):
@@ -251,12 +252,12 @@ class Sampling:
     def _quote(self, markets: Markets, life: Life, ts_ns: int, interval_ns: int) -> list[Event]:
         venue = markets.venue
         names = life.facts.instruments or (life.facts.market,)
-        sight = self._panel.sight(venue, names[0], ts_ns, interval_ns)
-        self._want_book(venue, names[0], sight, interval_ns)
         key = (venue.name, life.facts.market)
         if len(names) > 1:
             self._panel.compare_mirror(venue, names, ts_ns)
         self._panel.prove(venue, names[0], ts_ns)
+        sight = self._panel.sight(venue, names[0], ts_ns, interval_ns)
+        self._want_book(venue, names[0], sight, interval_ns)
         rows: list[Event] = []
         first_ns = self._since_ns(key, life)
         if key not in self._was_gap and ts_ns - first_ns > interval_ns:

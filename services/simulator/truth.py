@@ -3,7 +3,8 @@
 In go the events as they are delivered, out come JSON lines. At every whole second each book's best
 five levels a side stand as they were, and beside them every version they had since the second
 before, as [nanoseconds after that second, hash]: a snapshot taken with some latency is right if its
-hash is that of a version which stood a moment earlier.
+hash is that of a version which stood a moment earlier. Where a venue tells one level a text, the
+book after each text is a version.
 
 Prices are whole 1e-4 USD and sizes whole 1e-2 contracts, cut, in terms of YES (Up); of spot both
 are floats, in USD and coins, and a hash is of the best level a side alone.
@@ -19,7 +20,7 @@ from services.simulator.life import settlement_of, strike_of
 from services.simulator.live import Live
 from services.simulator.naming import NS_PER_S
 from services.simulator.path import PRINTS
-from services.simulator.stepping import TOP, BookEvent, Levels
+from services.simulator.stepping import TOP, BookEvent, Levels, top
 from services.simulator.world import Event, LifeEvent
 
 Pair = tuple[float, float]
@@ -55,14 +56,31 @@ class Truth:
         self._last: dict[str, tuple[Levels, Levels]] = {}
 
     def hear(self, event: Event) -> None:
-        """Note a version of a book."""
+        """Note the versions of a book that an event makes; the live books have taken it in."""
         if not isinstance(event, BookEvent):
             return
-        tops = event.bids, event.asks
-        if self._last.get(event.name) != tops:
-            self._last[event.name] = tops
-            offset_ns = event.ns % NS_PER_S
-            self._versions.setdefault(event.name, []).append((offset_ns, self._hash(event.name)))
+        name, offset_ns = event.name, event.ns % NS_PER_S
+        for tops in (*self._between(event), (event.bids, event.asks)):
+            if self._last.get(name) != tops:
+                self._last[name] = tops
+                self._versions.setdefault(name, []).append((offset_ns, self._hash(name)))
+
+    def _between(self, event: BookEvent) -> list[tuple[Levels, Levels]]:
+        """Return the tops after each change but the last, where each is told in a text alone."""
+        book = self._live.books.get(event.name)
+        if len(event.changes) < 2 or book is None or event.name in self._spot:
+            return []
+        market = self._live.world.find(event.name)
+        if market is None or market.kind.venue != "kalshi":
+            return []
+        sides, found = (dict(book[0]), dict(book[1])), []
+        for side, price, size, delta in reversed(event.changes[1:]):
+            if size == delta:
+                sides[side].pop(price, None)
+            else:
+                sides[side][price] = size - delta
+            found.append(top(sides))
+        return found[::-1]
 
     def tick(self, second: int, active: Mapping[str, frozenset[str]], *, late_ns: int = 0) -> str:
         """Return the line of a whole second, and begin the next.

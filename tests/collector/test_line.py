@@ -191,6 +191,24 @@ def told(name: str, price: int, size: int, *, is_signed: bool) -> Message:
     return change(price, size, name=name, is_signed=is_signed)
 
 
+class TestAge:
+    def test_a_change_that_comes_late_is_as_old_as_it_says(self) -> None:
+        made = line(is_numbered=False)
+        made.receive(S, wire(book("T-1"), about_ns=-900 * S))
+        assert made.age_ns("T-1", 2 * S) == S
+        made.receive(9 * S, wire(change(4_800, 1), about_ns=5 * S))
+        assert made.age_ns("T-1", 10 * S) == 5 * S
+        made.receive(10 * S, wire(change(4_800, 2), about_ns=10 * S))
+        made.receive(10 * S, wire(change(4_800, 3), about_ns=6 * S))
+        assert made.age_ns("T-1", 10 * S) == 0
+
+    def test_a_clock_of_the_venue_that_is_ahead_makes_nothing_younger(self) -> None:
+        made = line(is_numbered=False)
+        made.receive(S, wire(book("T-1")))
+        made.receive(2 * S, wire(change(4_800, 1), about_ns=9 * S))
+        assert made.age_ns("T-1", 3 * S) == S
+
+
 class TestTending:
     def test_a_snapshot_that_does_not_come_is_asked_for_again_and_at_last_the_line_ends(
         self,

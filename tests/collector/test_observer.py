@@ -543,6 +543,8 @@ class TestTruth:
             run.hear(second + 0.5, TopOfBook("T-1", 3_000, 3_100))
         run.until(13.0)
         assert "refuted" in {gap.reason for gap in run.gaps().values()}
+        # Refuted at a tick, it is not seen at that tick either: a void book has no levels.
+        assert all(row.yes_bids_price_e4 for row in run.quotes().values())
         assert ("resync T-1",) in [send.texts for send in run.sends]
 
 

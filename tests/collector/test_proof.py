@@ -112,6 +112,15 @@ class TestRefutation:
             proof.tick(book)
             assert not proof.is_refuted()
 
+    def test_what_spoke_against_a_book_does_not_speak_against_the_next(self) -> None:
+        proof, book = Proof(), seen()
+        for _ in range(CONTRADICTED_MAX - 1):
+            proof.told(top(bid=1), book, S)
+            proof.tick(book)
+        book.replace(BookSnapshot("X", [(45, 1)], [(60, 1)]))
+        proof.told(top(bid=1), book, S)
+        assert proof.tick(book) is False and not proof.is_refuted()
+
 
 @pytest.mark.parametrize(
     ("told", "book", "expected"),
