@@ -12,7 +12,7 @@ the venues' documentation, but both from the same pages.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Checked:
     lost: Counter[str] = field(default_factory=Counter)
     """Up ticks without a valid row, by faults of the last minute and what stood there instead."""
     examples: list[str] = field(default_factory=list)
+    calm: "Checked | None" = None
+    """The same of the ticks at which nobody took the machine away; None where that is not known."""
 
     @property
     def coverage(self) -> float:
@@ -80,9 +82,18 @@ class Checked:
 
 
 def check_truth(
-    root: Path, truth: Path, *, series: frozenset[str], products: frozenset[str], settle_s: int
+    root: Path,
+    truth: Path,
+    *,
+    series: frozenset[str],
+    products: frozenset[str],
+    settle_s: int,
+    is_calm: Callable[[int], bool] | None = None,
 ) -> Checked:
-    """Compare; the first `settle_s` seconds of the recording are left out (it was starting)."""
+    """Compare; the first `settle_s` seconds of the recording are left out (it was starting).
+
+    `is_calm` tells of a tick whether the machine was ours then.
+    """
     rows, gaps, found = _recorded(root)
     if not rows:
         return found
@@ -106,19 +117,17 @@ def check_truth(
         if line["late_ns"] > LATE_NS_MAX:
             found.late += 1
             continue
-        found.ticks += 1
+        judged = [found]
+        if is_calm is not None and is_calm(ts_ns):
+            found.calm = found.calm or Checked()
+            judged.append(found.calm)
+        for one in judged:
+            one.ticks += 1
         for name in line["books"]:
             life = lives.get(name)
-            if name in products:
-                venue = "coinbase"
-            elif (
-                life is None
-                or life["series"] not in series
-                or not life["open_ns"] <= ts_ns < life["close_ns"]
-            ):
+            venue = "coinbase" if name in products else _venue_of(life, ts_ns, series)
+            if venue is None:
                 continue
-            else:
-                venue = life["venue"]
             row, is_open = rows.get((name, ts_ns)), life and life["open_ns"] == ts_ns
             # A gap holds behind its start; one since the open, for the tick of the open too.
             since_ns = 1 if row is None and is_open else 0
@@ -126,9 +135,17 @@ def check_truth(
             # A market that nobody knew of is missing with its series.
             series_gaps = gaps.get(life["series"], []) if row is None and life else []
             own += [(a - since_ns, b, reason) for a, b, reason in series_gaps]
-            _judge(found, row, (name, ts_ns), line["up"][venue], recent[name], own, faults)
+            for one in judged:
+                _judge(one, row, (name, ts_ns), line["up"][venue], recent[name], own, faults)
     _check_facts(root, lives, series, found)
     return found
+
+
+def _venue_of(life: dict[str, Any] | None, ts_ns: int, series: frozenset[str]) -> str | None:
+    """Return the venue of a market that was to be recorded at a tick, else None."""
+    if life is None or life["series"] not in series:
+        return None
+    return str(life["venue"]) if life["open_ns"] <= ts_ns < life["close_ns"] else None
 
 
 def _judge(
