@@ -32,7 +32,7 @@ demo: setup  ## the whole loop on simulated data, about three minutes
 	@.venv/bin/hawk demo
 
 test: setup  ## all tests
-	@$(RUN) -m pytest -n 2
+	@$(RUN) -m pytest -n 2 --maxschedchunk 16
 
 test-compose: setup  ## the containers: built, started, broken, searched; needs Docker, minutes
 	@$(RUN) -m pytest -m compose tests/compose

@@ -291,6 +291,8 @@ def main() -> None:
     parser.add_argument("--no-faults", action="store_true")
     parser.add_argument("--keep", type=Path, help="folder to keep")
     wanted = parser.parse_args()
+    if wanted.keep is not None and wanted.keep.exists() and any(wanted.keep.iterdir()):
+        parser.error(f"--keep {wanted.keep}: holds an earlier run; name a new or an empty folder")
     with tempfile.TemporaryDirectory(prefix="hawk-wire-") as folder:
         found = record(
             wanted.keep or Path(folder),

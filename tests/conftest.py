@@ -16,6 +16,11 @@ RECORDINGS = Path(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests: begun last, one would run alone while the other core is idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """Folder of real recordings; skips where there are none."""

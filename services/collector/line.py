@@ -126,6 +126,8 @@ class Line:
         channel, number = frame.channel, frame.sequence
         if frame.about_ns is not None:
             self._lag_ns = ts_ns - frame.about_ns
+        elif not self._is_numbered:
+            self._lag_ns = 0
         if number is not None:
             if self._last.get(channel) == number - 1:
                 self._last[channel] = number
@@ -155,8 +157,8 @@ class Line:
         """Return how long ago the venue last proved that it tells changes of this book.
 
         Texts that arrive late are as old as their own time says: a connection that is slower than
-        the market shows a fresh stream of yesterday's books. Where frames are not numbered, only
-        changes tell it: the time of a snapshot is that of the last change, long ago in a quiet
+        the market shows a fresh stream of yesterday's books. Where frames are not numbered, the
+        first snapshot does not count so: its time is that of the last change, long ago in a quiet
         market.
         """
         if not self.feed.is_numbered:
@@ -307,8 +309,7 @@ class Line:
                 self.counts["other_channel"] += name in self._channel_of
                 return
         else:
-            told_ns = ts_ns - max(self._lag_ns, 0)
-            self._alive_ns[name] = max(told_ns, self._alive_ns.get(name, 0))
+            self._tells(name, ts_ns)
         if book.void_reason is not None:
             return
         fault = book.apply(change)
@@ -326,6 +327,8 @@ class Line:
         if book is None:
             return
         self._data(name, channel, ts_ns)
+        if book.void_reason is not None and not self._is_numbered:
+            self._alive_ns[name] = ts_ns
         self._channel_of[name] = channel
         if book.void_reason not in (None, "no_book"):
             self.counts["heal"] += 1
@@ -360,7 +363,15 @@ class Line:
     def _data(self, instrument: str, channel: str, ts_ns: int) -> None:
         """Note a sign of life of the data."""
         self._data_ns = ts_ns
-        self._alive_ns[channel if self._is_numbered else instrument] = ts_ns
+        if self._is_numbered:
+            self._alive_ns[channel] = ts_ns
+        else:
+            self._tells(instrument, ts_ns)
+
+    def _tells(self, instrument: str, ts_ns: int) -> None:
+        """Note that the frame at hand is about an instrument, as of its own time."""
+        told_ns = ts_ns - max(self._lag_ns, 0)
+        self._alive_ns[instrument] = max(told_ns, self._alive_ns.get(instrument, 0))
 
     def _reject(self, message: Reject, ts_ns: int) -> None:
         self.counts[message.reason] += 1

@@ -198,9 +198,18 @@ class TestAge:
         assert made.age_ns("T-1", 2 * S) == S
         made.receive(9 * S, wire(change(4_800, 1), about_ns=5 * S))
         assert made.age_ns("T-1", 10 * S) == 5 * S
+        for late in (trade(), TopOfBook("T-1", 4_900, 5_100), book("T-1")):
+            made.receive(10 * S, wire(late, about_ns=6 * S))
+            assert made.age_ns("T-1", 10 * S) == 4 * S
         made.receive(10 * S, wire(change(4_800, 2), about_ns=10 * S))
         made.receive(10 * S, wire(change(4_800, 3), about_ns=6 * S))
         assert made.age_ns("T-1", 10 * S) == 0
+
+    def test_a_change_without_a_time_is_as_old_as_its_arrival(self) -> None:
+        made = line(is_numbered=False)
+        made.receive(S, wire(book("T-1"), about_ns=-900 * S))
+        made.receive(9 * S, wire(change(4_800, 1)))
+        assert made.age_ns("T-1", 10 * S) == S
 
     def test_a_clock_of_the_venue_that_is_ahead_makes_nothing_younger(self) -> None:
         made = line(is_numbered=False)
