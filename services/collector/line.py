@@ -12,7 +12,6 @@ kept sockets alive for hours without any data on them, so the age of a book coun
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from libs.common.venues.messages import (
     Acknowledged,
@@ -23,7 +22,6 @@ from libs.common.venues.messages import (
     Heartbeat,
     IndexValue,
     Message,
-    Price,
     Reject,
     TopOfBook,
     Trade,
@@ -32,6 +30,7 @@ from libs.common.venues.messages import (
 )
 from libs.common.venues.venue import Feed
 from services.collector.book import Book
+from services.collector.held import FRAMES_MAX, Held, held_before
 
 NS = 1_000_000_000
 
@@ -48,22 +47,10 @@ other books of it are believed: they are lost with it, and by REST the one can b
 REJECTS_MAX, REJECTS_S = 10, 60.0
 """More rejected texts than this in that time: the connection is taken for damaged."""
 
-HELD_MAX = 100
-"""Frames behind a missing one that are kept in case it comes late: a second of a busy market."""
-
 HARMLESS = ("unknown_type", "unknown_schema")
 """Rejects that a new connection would bring again: venues add kinds of messages."""
 
 _DATA = (BookSnapshot, BookChange, TopOfBook, Trade, IndexValue)
-
-
-@dataclass
-class _Held:
-    """Frames behind the missing `number`, and the books as they stood before it."""
-
-    number: int
-    books: dict[str, tuple[dict[Price, Price], dict[Price, Price]]]
-    frames: list[Frame] = field(default_factory=list)
 
 
 class Line:
@@ -84,7 +71,7 @@ class Line:
         self._standing: list[Acknowledged] = []
         self._request_id = 1
         self._last: dict[str, int] = {}
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._channel_of: dict[str, str] = {}
         self._alive_ns: dict[str, int] = {}
         self._lag_ns = 0
@@ -131,8 +118,8 @@ class Line:
         if number is not None:
             if self._last.get(channel) == number - 1:
                 self._last[channel] = number
-            elif self._is_missing(channel, number):
-                return frame, self._put_right(frame, ts_ns)
+            elif (held := self._held.get(channel)) is not None and held.number == number:
+                return frame, self._put_right(held, frame, ts_ns)
             elif not self._follows(channel, number, ts_ns):
                 return frame, ()
             if self._held and channel in self._held:
@@ -251,45 +238,29 @@ class Line:
             hit = [n for n in self.books if self._channel_of.get(n, channel) == channel]
             self._held.pop(channel, None)
             if number == last + 2:
-                stood = {n: self.books[n] for n in hit if self.books[n].void_reason is None}
-                books = {n: (book.bids, book.asks) for n, book in stood.items()}
-                self._held[channel] = _Held(last + 1, books)
+                self._held[channel] = held_before(last + 1, {n: self.books[n] for n in hit})
             for name in hit:
                 self.books[name].void("sequence_gap")
             self.resync([name for name in hit if name not in self._asked], ts_ns)
         return True
 
-    def _is_missing(self, channel: str, number: int) -> bool:
-        """Tell whether a frame is the one that is missing before those that are held."""
-        held = self._held.get(channel)
-        return held is not None and held.number == number
-
     def _hold(self, frame: Frame) -> None:
         frames = self._held[frame.channel].frames
         frames.append(frame)
-        if len(frames) > HELD_MAX:
+        if len(frames) > FRAMES_MAX:
             del self._held[frame.channel]
 
-    def _put_right(self, late: Frame, ts_ns: int) -> Sequence[Message]:
-        """Take the frame that was missing, and again the changes that came before it.
-
-        A book of which a snapshot has come meanwhile is newer than all of them.
-        """
-        held = self._held.pop(late.channel)
+    def _put_right(self, held: Held, late: Frame, ts_ns: int) -> Sequence[Message]:
+        """Take the frame that was missing, and again the changes that came before it."""
+        del self._held[late.channel]
         self.counts["reordered"] += 1
-        back: set[str] = set()
-        for name, (bids, asks) in held.books.items():
-            book = self.books.get(name)
-            if book is not None and book.void_reason == "sequence_gap":
-                book.restore(bids, asks)
-                back.add(name)
+        back = held.restore(self.books)
         others: list[Message] = []
         for frame in (late, *held.frames):
             for message in frame.messages:
                 if isinstance(message, BookChange):
                     if message.instrument in back:
-                        book = self.books[message.instrument]
-                        self._change(book, message, late.channel, ts_ns)
+                        self._change(self.books[message.instrument], message, late.channel, ts_ns)
                 elif frame is late and isinstance(message, BookSnapshot):
                     book = self.books.get(message.instrument)
                     if book is not None and (book.void_reason or message.instrument in back):

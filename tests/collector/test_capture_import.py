@@ -308,7 +308,7 @@ def polymarket() -> list[Arrival]:
             "best_bid": "0.48",
             "best_ask": "0.50",
         }
-        told = {"event_type": "price_change", "timestamp": "1786941901000"}
+        told = {"event_type": "price_change", "timestamp": str(at(second) // 1_000_000)}
         arrivals.append(heard(second + 0.3, told | {"price_changes": [change]}))
     arrivals.insert(-10, gamma(19.7, {"priceToBeat": 63_441.03}))
     return arrivals

@@ -20,7 +20,8 @@ from libs.common.venues.messages import (
     VenueError,
     reject,
 )
-from services.collector.line import HELD_MAX, REJECTS_MAX, SNAPSHOT_S_MAX, TRIES_MAX, Line
+from services.collector.held import FRAMES_MAX
+from services.collector.line import REJECTS_MAX, SNAPSHOT_S_MAX, TRIES_MAX, Line
 from tests.collector.toy_venue import S, ToyFeed, book, change, wire
 
 NAMES = ("T-1", "T-2")
@@ -139,7 +140,7 @@ class TestOvertaking:
 
     def test_what_is_held_is_bounded(self) -> None:
         made = standing()
-        numbers = range(3, HELD_MAX + 5)
+        numbers = range(3, FRAMES_MAX + 5)
         for number in numbers:
             made.receive(2 * S, wire(change(4_700, 2), sequence=number))
         made.receive(2 * S, wire(change(4_600, 1), sequence=2))

@@ -350,7 +350,7 @@ def test_what_serves_is_a_metric_without_its_name(tmp_path: Path) -> None:
         wait_until(lambda: shown("is_fallback") == 1, "the base model is shown")
         own.activate(models.write(tmp_path, 1))
         wait_until(lambda: shown("is_fallback") == 0, "the bundle is shown")
-        assert shown("model_generation") == 1
+        wait_until(lambda: shown("model_generation") == 1, "its generation is shown")
 
 
 def test_a_restart_without_a_pointer_serves_on_what_the_records_name(tmp_path: Path) -> None:
