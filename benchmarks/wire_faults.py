@@ -6,8 +6,8 @@ tests run two minutes of it. Both are processes of their own, as in production.
 
 At a speed of twenty a host that takes a virtual processor away for a tenth of a second takes two
 seconds from the collector. What Linux counts as stolen is noted, and coverage and equality are
-printed twice: of all ticks, and of those at which the machine was ours. The promise is about the
-collector, so it is held to the second; both are to be read.
+printed twice: of all ticks, to which the promise is held, and of those at which the machine was
+ours, which tell a reader of a red run whose fault it was.
 """
 
 import argparse
@@ -55,9 +55,6 @@ COVERAGE_MIN, EQUALITY_MIN = 0.999, 0.9999
 STOLEN_S_MIN, STOLEN_LOOK_S, STOLEN_BEHIND_S = 0.03, 0.05, 0.25
 """A look at what was stolen that finds so much of it, of all processors together, disturbs the
 ticks from the look before until so much later, when what had piled up is worked off."""
-
-CALM_MIN = 0.8
-"""A share of calm ticks below which the machine was not fit for the measurement."""
 
 _COLLECTOR = """
 import sys
@@ -303,9 +300,8 @@ def main() -> None:
         )
     sys.stdout.write(json.dumps({**found, "machine": machine()}, indent=1, default=str) + "\n")
     kept = (
-        found["calm_ticks"] >= CALM_MIN * found["ticks"]
-        and found["calm_coverage"] >= COVERAGE_MIN
-        and found["calm_equality"] >= EQUALITY_MIN
+        found["coverage"] >= COVERAGE_MIN
+        and found["equality"] >= EQUALITY_MIN
         and found["unexplained"] == found["duplicates"] == found["exit_code"] == 0
         and found["memory_growth"] <= MEMORY_GROWTH_MAX
     )

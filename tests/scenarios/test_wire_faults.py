@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from benchmarks.wire_faults import (
-    CALM_MIN,
     COVERAGE_MIN,
     EQUALITY_MIN,
     FAULT_EVERY_S,
@@ -72,7 +71,6 @@ def test_half_an_hour_of_all_faults_keeps_every_promise(tmp_path: Path) -> None:
     )
     print(json.dumps(found, indent=1, default=str))
     is_sound(found, tmp_path)
-    assert found["calm_ticks"] >= CALM_MIN * found["ticks"], "not a machine to measure on"
-    assert found["calm_coverage"] >= COVERAGE_MIN
-    assert found["calm_equality"] >= EQUALITY_MIN
+    assert found["coverage"] >= COVERAGE_MIN
+    assert found["equality"] >= EQUALITY_MIN
     assert found["memory_growth"] <= MEMORY_GROWTH_MAX
