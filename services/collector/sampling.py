@@ -94,7 +94,7 @@ class Sampling:
                 interval_ns = self._intervals[name][life.facts.series or ""] * NS
                 if ts_ns % interval_ns == 0:
                     events += self._quote(markets, life, ts_ns, interval_ns)
-            events += self._unknown(name, {life.facts.series or "" for life in lives}, ts_ns)
+            events += self._series_gaps(name, {life.facts.series or "" for life in lives}, ts_ns)
         return events
 
     def books_wanted(self, ts_ns: int) -> list[Get]:
@@ -284,7 +284,7 @@ class Sampling:
         self._was_gap[key] = False
         return [*rows, row]
 
-    def _unknown(self, venue: str, known: set[str], ts_ns: int) -> list[Event]:
+    def _series_gaps(self, venue: str, known: set[str], ts_ns: int) -> list[Event]:
         """Return a gap for each series of which no open market is known."""
         self._known |= {(venue, series) for series in known}
         return [

@@ -44,9 +44,9 @@ from services.features.inputs import (
 from services.features.settlement_columns import Rows, Strike, merged, settlement_inputs
 from services.features.spot_columns import spot_of
 from services.features.table_columns import (
-    Flags,
     Floats,
     Ints,
+    Mask,
     Names,
     Sides,
     as_of,
@@ -79,7 +79,7 @@ class _Markets(NamedTuple):
     strikes: list[float | None]
     rules: Names
     series: Names
-    is_quarantined: Flags
+    is_quarantined: Mask
     contract: Contract
 
 

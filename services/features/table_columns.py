@@ -25,7 +25,6 @@ from services.features.inputs import (
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Mask = npt.NDArray[np.bool_]
 
 

@@ -118,10 +118,6 @@ class MarketState(msgspec.Struct, kw_only=True):
         return max(self.interval_ns, SECOND_NS)
 
 
-OBSERVED = ("spot", "quotes")
-"""Feeds of gaps in what is known; of others nobody knew a market (see `Gap`)."""
-
-
 class Markets:
     """The markets that are open or in use, and the results of traded ones for a while longer."""
 
@@ -146,9 +142,9 @@ class Markets:
             self.by_key[key] = MarketState(market=event, clean=self._settings.clean_min)
 
     def miss(self, event: Gap) -> None:
-        """Note a gap in all markets that it is about: that of a series is about unknown ones."""
-        if event.feed not in OBSERVED:
-            return
+        """Note a gap in all markets that it is about."""
+        if event.feed not in ("spot", "quotes"):
+            return  # of a series: about markets that nobody knew (see `Gap`)
         for (venue, market), state in self.by_key.items():
             if (
                 state.market.underlying == event.underlying
