@@ -74,8 +74,9 @@ class Line:
         self._held: dict[str, Held] = {}
         self._channel_of: dict[str, str] = {}
         self._alive_ns: dict[str, int] = {}
-        self._lag_ns = 0
+        self._told_ns = 0
         self._asked: dict[str, tuple[int, int]] = {}
+        self._answers: dict[str, int] = {}
         self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
         self._error_times: deque[int] = deque(maxlen=TRIES_MAX)
         self._data_ns = now_ns
@@ -93,8 +94,10 @@ class Line:
             )
             self._say(texts)
             for name in gone:
-                for known in (self.books, self._channel_of, self._alive_ns, self._asked):
+                for known in (self.books, self._channel_of, self._alive_ns):
                     known.pop(name, None)
+                self._asked.pop(name, None)
+                self._answers.pop(name, None)
         if new:
             standing = self._standing
             self._say(self.feed.subscribe(new, request_id=self._request_id, standing=standing))
@@ -102,6 +105,7 @@ class Line:
                 self.books[name] = Book()
                 if self.feed.carries == "books":
                     self._asked[name] = (now_ns, 0)
+                    self._answers[name] = now_ns
 
     def receive(self, ts_ns: int, text: str) -> tuple[Frame, Sequence[Message]]:
         """Take one text; return its frame, and the messages that are not about books or us.
@@ -111,10 +115,9 @@ class Line:
         frame = self._parse(text)
         self.frames += 1
         channel, number = frame.channel, frame.sequence
-        if frame.about_ns is not None:
-            self._lag_ns = ts_ns - frame.about_ns
-        elif not self._is_numbered:
-            self._lag_ns = 0
+        about_ns = frame.about_ns
+        if about_ns is not None and about_ns > self._told_ns:
+            self._told_ns = about_ns if about_ns < ts_ns else ts_ns
         if number is not None:
             if self._last.get(channel) == number - 1:
                 self._last[channel] = number
@@ -141,17 +144,15 @@ class Line:
         self._reject(reject("too_large", detail), ts_ns)
 
     def age_ns(self, instrument: str, now_ns: int) -> int:
-        """Return how long ago the venue last proved that it tells changes of this book.
+        """Return how old the newest state of this book is that the venue has surely told.
 
-        Texts that arrive late are as old as their own time says: a connection that is slower than
-        the market shows a fresh stream of yesterday's books. Where frames are not numbered, the
-        first snapshot does not count so: its time is that of the last change, long ago in a quiet
-        market.
+        A connection that is slower than the market shows a fresh stream of yesterday's books, so
+        what counts is the venue's own time. A text without one is as old as the newest that came
+        before it on the connection, or as the question that it answers. Only of a connection that
+        never told a time at all, what arrives is as old as its arrival.
         """
-        if not self.feed.is_numbered:
-            return now_ns - self._alive_ns.get(instrument, self._opened_ns)
-        channel = self._channel_of.get(instrument, "")
-        return max(now_ns - self._alive_ns.get(channel, self._opened_ns), self._lag_ns)
+        key = self._channel_of.get(instrument, "") if self._is_numbered else instrument
+        return now_ns - self._alive_ns.get(key, self._opened_ns)
 
     @property
     def has_data(self) -> bool:
@@ -210,6 +211,7 @@ class Line:
         self._say(texts)
         for name in names:
             self._asked[name] = (now_ns, self._asked.get(name, (0, -1))[1] + 1)
+            self._answers.setdefault(name, now_ns)
 
     def _has_book(self) -> bool:
         return any(book.void_reason is None for book in self.books.values())
@@ -274,7 +276,7 @@ class Line:
         name = change.instrument
         self._data_ns = ts_ns
         if self._is_numbered:
-            self._alive_ns[channel] = ts_ns
+            self._alive_ns[channel] = self._told_ns or ts_ns
             if self._channel_of.get(name) != channel:
                 # Another subscription tells the same book; added up, it would be twice as deep.
                 self.counts["other_channel"] += name in self._channel_of
@@ -297,9 +299,10 @@ class Line:
         book = self.books.get(name)
         if book is None:
             return
+        asked_ns = self._answers.pop(name, 0)
+        if 0 < self._told_ns < asked_ns:
+            self._told_ns = asked_ns
         self._data(name, channel, ts_ns)
-        if book.void_reason is not None and not self._is_numbered:
-            self._alive_ns[name] = ts_ns
         self._channel_of[name] = channel
         if book.void_reason not in (None, "no_book"):
             self.counts["heal"] += 1
@@ -335,13 +338,13 @@ class Line:
         """Note a sign of life of the data."""
         self._data_ns = ts_ns
         if self._is_numbered:
-            self._alive_ns[channel] = ts_ns
+            self._alive_ns[channel] = self._told_ns or ts_ns
         else:
             self._tells(instrument, ts_ns)
 
     def _tells(self, instrument: str, ts_ns: int) -> None:
-        """Note that the frame at hand is about an instrument, as of its own time."""
-        told_ns = ts_ns - max(self._lag_ns, 0)
+        """Note that the frame at hand is about an instrument, which REST may have shown since."""
+        told_ns = self._told_ns or ts_ns
         self._alive_ns[instrument] = max(told_ns, self._alive_ns.get(instrument, 0))
 
     def _reject(self, message: Reject, ts_ns: int) -> None:

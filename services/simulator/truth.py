@@ -58,12 +58,19 @@ class Truth:
     def hear(self, event: Event) -> None:
         """Note the versions of a book that an event makes; the live books have taken it in."""
         if not isinstance(event, BookEvent):
+            if isinstance(event, LifeEvent) and event.what == "quoted":
+                self._begin(event.market.name, event.ns % NS_PER_S)
             return
         name, offset_ns = event.name, event.ns % NS_PER_S
         for tops in (*self._between(event), (event.bids, event.asks)):
             if self._last.get(name) != tops:
                 self._last[name] = tops
                 self._versions.setdefault(name, []).append((offset_ns, self._hash(name)))
+
+    def _begin(self, name: str, offset_ns: int) -> None:
+        """Note the book that a market begins with: Kalshi's is empty for the first moment."""
+        self._last[name] = self._live.tops[name]
+        self._versions[name] = [(offset_ns, self._hash(name))]
 
     def _between(self, event: BookEvent) -> list[tuple[Levels, Levels]]:
         """Return the tops after each change but the last, where each is told in a text alone."""

@@ -206,7 +206,41 @@ class TestAge:
         made.receive(10 * S, wire(change(4_800, 3), about_ns=6 * S))
         assert made.age_ns("T-1", 10 * S) == 0
 
-    def test_a_change_without_a_time_is_as_old_as_its_arrival(self) -> None:
+    @pytest.mark.parametrize("is_numbered", [True, False])
+    def test_a_text_without_a_time_is_as_old_as_the_newest_told_before_it(
+        self, is_numbered: bool
+    ) -> None:
+        made = standing(is_numbered=is_numbered)
+        number = iter(range(2, 9))
+        made.receive(3 * S, wire(Heartbeat(), sequence=next(number), about_ns=3 * S))
+        # All that follows waited in the socket meanwhile.
+        made.receive(60 * S, wire(change(4_800, 1), sequence=next(number)))
+        assert made.age_ns("T-1", 60 * S) == 57 * S
+        made.receive(60 * S, wire(book("T-1"), sequence=next(number)))
+        assert made.age_ns("T-1", 60 * S) == 57 * S
+        made.receive(60 * S, wire(Heartbeat(), sequence=next(number), about_ns=4 * S))
+        made.receive(60 * S, wire(change(4_800, 2), sequence=next(number)))
+        assert made.age_ns("T-1", 60 * S) == 56 * S
+
+    @pytest.mark.parametrize("is_numbered", [True, False])
+    def test_a_book_that_was_asked_for_is_as_old_as_the_question(self, is_numbered: bool) -> None:
+        made = standing(is_numbered=is_numbered)
+        made.receive(3 * S, wire(Heartbeat(), sequence=2, about_ns=3 * S))
+        made.resync(["T-1"], 50 * S)
+        made.resync(["T-1"], 55 * S)
+        made.receive(60 * S, wire(book("T-1"), sequence=3))
+        assert made.age_ns("T-1", 60 * S) == 10 * S
+        made.receive(70 * S, wire(book("T-1"), sequence=4))
+        assert made.age_ns("T-1", 70 * S) == 20 * S, "nobody asked for this one"
+
+    def test_a_book_that_cannot_be_asked_for_answers_nothing(self) -> None:
+        made = standing(is_numbered=False, can_resync=False)
+        made.receive(3 * S, wire(Heartbeat(), about_ns=3 * S))
+        made.resync(["T-1"], 50 * S)
+        made.receive(60 * S, wire(book("T-1")))
+        assert made.age_ns("T-1", 60 * S) == 57 * S
+
+    def test_without_any_time_a_change_is_as_old_as_its_arrival(self) -> None:
         made = line(is_numbered=False)
         made.receive(S, wire(book("T-1"), about_ns=-900 * S))
         made.receive(9 * S, wire(change(4_800, 1)))

@@ -33,6 +33,16 @@ def test_the_first_version_of_a_second_is_the_book_of_the_tick_before() -> None:
             assert book["versions"][-1][1] == book_hash(book["bids"][:n], book["asks"][:n])
 
 
+def test_the_book_that_a_market_begins_with_is_a_version() -> None:
+    run = Run()
+    quarter_s = 900 - START_S % 900
+    run.until(START_S + quarter_s + 2)
+    opened = market_of(run, "KXBTC15M").name
+    first = next(tick["books"][opened] for tick in run.ticks() if opened in tick["books"])
+    assert first["versions"][0] == [0, book_hash([], [])]
+    assert len(first["versions"]) > 1
+
+
 def test_markets_that_stand_at_the_start_are_named_with_what_is_known_of_them() -> None:
     run = Run()
     standing = {line["market"]: line for line in run.lines if line["kind"] == "standing"}
