@@ -2,8 +2,7 @@
 
 Two minutes run with the other tests and are held to what no slow machine excuses: nothing is
 missing without a reason, nothing is there twice, no book was recorded that never stood at the
-venue (but for one between two texts). Half an hour of its own (marked soak) is held to shares and
-memory as well.
+venue. Half an hour of its own (marked soak) is held to shares and memory as well.
 """
 
 import json
@@ -24,11 +23,7 @@ from services.simulator.faults import FAULTS
 
 SECONDS, SPEED, EVERY_S = 120.0, 8.0, 40.0
 SOAK_SECONDS, SOAK_SPEED = 1_800.0, 20.0
-NEVER = ("unexplained", "duplicates", "doubled", "strikes_wrong", "resolutions_wrong")
-BETWEEN_MAX = 1
-"""Kalshi tells one level a text; a tick may fall between two texts of what the truth counts as one
-change. Some one row in twenty thousand shows such a book."""
-
+NEVER = ("unexplained", "duplicates", "doubled", "wrong", "strikes_wrong", "resolutions_wrong")
 UP_MIN = 500
 """Ticks that a run must have seen to say anything."""
 
@@ -45,7 +40,6 @@ def is_sound(found: dict[str, Any], folder: Path) -> None:
     assert found["up"] > UP_MIN and found["strikes"] > 0
     for count in NEVER:
         assert found[count] == 0, (count, found["examples"])
-    assert found["wrong"] <= max(BETWEEN_MAX, (1 - EQUALITY_MIN) * found["rows"]), found["examples"]
     verdict = verify(folder / "data")
     assert verdict.ok, verdict.fault
 
