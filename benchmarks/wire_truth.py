@@ -1,10 +1,10 @@
 """Hold what a collector recorded against what the simulator says was true.
 
 In goes an archive and the simulator's truth.jsonl, out come counts. A tick of a market is *up* when
-the venue's live feed could be observed and the simulator itself ran; it is *valid* when the archive
-has a snapshot of it that is not flagged stale. A snapshot is *equal* when its five best levels a
-side stood at the venue at its tick or in the LAG_S before: a wire has a latency, and a second of an
-accelerated world passes in milliseconds.
+the venue's live feed could be observed; it is *valid* when the archive has a snapshot of it that is
+not flagged stale. A snapshot is *equal* when its five best levels a side stood at the venue at its
+tick or in the LAG_S before: a wire has a latency, and a second of an accelerated world passes in
+milliseconds.
 
 What this does not show: anything about real venues. Simulator and parsers were written apart, from
 the venues' documentation, but both from the same pages.
@@ -33,10 +33,6 @@ that was busy; one that never stood there is wrong, on any machine."""
 LATE_NS_MAX = 500_000_000
 """A simulator that is later than this with a tick was not a source that could be observed: on a
 machine that is busy, an accelerated world falls behind its own clock."""
-
-STOOD_STILL_S = 2
-"""Such a simulator was no source for the rows of the next two intervals either: they would have to
-show a sign of life that it did not give. What they show is judged like any other row."""
 
 KINDS: dict[type[Event], int] = dict.fromkeys(
     (Market, Resolution, Gap, SpotSnapshot, QuoteSnapshot), 0
@@ -106,7 +102,6 @@ def check_truth(
     lives: dict[str, dict[str, Any]] = {}
     recent: dict[str, list[set[str]]] = {}
     faults: list[tuple[int, str]] = []
-    late_ts_ns = 0
     for line in _lines(truth):
         if line["kind"] != "tick":
             if "market" in line:
@@ -117,14 +112,11 @@ def check_truth(
             faults = [f for f in faults if f[0] > ts_ns - 60 * NS]
             faults += [(ts_ns, f"{v}:{n}") for v, names in line["faults"].items() for n in names]
         _remember(recent, line["books"], products)
-        is_late = line["late_ns"] > LATE_NS_MAX
-        late_ts_ns = ts_ns if is_late else late_ts_ns
         if not start_ns <= ts_ns <= end_ns:
             continue
-        if is_late:
+        if line["late_ns"] > LATE_NS_MAX:
             found.late += 1
             continue
-        has_run = ts_ns - late_ts_ns > STOOD_STILL_S * NS
         judged = [found]
         if is_calm is not None and is_calm(ts_ns):
             found.calm = found.calm or Checked()
@@ -144,8 +136,7 @@ def check_truth(
             series_gaps = gaps.get(life["series"], []) if row is None and life else []
             own += [(a - since_ns, b, reason) for a, b, reason in series_gaps]
             for one in judged:
-                is_up = has_run and line["up"][venue]
-                _judge(one, row, (name, ts_ns), is_up, recent[name], own, faults)
+                _judge(one, row, (name, ts_ns), line["up"][venue], recent[name], own, faults)
     _check_facts(root, lives, series, found)
     return found
 
