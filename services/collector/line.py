@@ -75,8 +75,10 @@ class Line:
         self._channel_of: dict[str, str] = {}
         self._alive_ns: dict[str, int] = {}
         self._told_ns = 0
+        """The newest time that the venue has told here, never ahead of its arrival; 0: none yet."""
         self._asked: dict[str, tuple[int, int]] = {}
-        self._answers: dict[str, int] = {}
+        self._first_asked_ns: dict[str, int] = {}
+        """When a snapshot that has not come was first asked for: the answer is no older."""
         self._reject_times: deque[int] = deque(maxlen=REJECTS_MAX + 1)
         self._error_times: deque[int] = deque(maxlen=TRIES_MAX)
         self._data_ns = now_ns
@@ -96,8 +98,8 @@ class Line:
             for name in gone:
                 for known in (self.books, self._channel_of, self._alive_ns):
                     known.pop(name, None)
-                self._asked.pop(name, None)
-                self._answers.pop(name, None)
+                for question in (self._asked, self._first_asked_ns):
+                    question.pop(name, None)
         if new:
             standing = self._standing
             self._say(self.feed.subscribe(new, request_id=self._request_id, standing=standing))
@@ -105,7 +107,7 @@ class Line:
                 self.books[name] = Book()
                 if self.feed.carries == "books":
                     self._asked[name] = (now_ns, 0)
-                    self._answers[name] = now_ns
+                    self._first_asked_ns[name] = now_ns
 
     def receive(self, ts_ns: int, text: str) -> tuple[Frame, Sequence[Message]]:
         """Take one text; return its frame, and the messages that are not about books or us.
@@ -211,7 +213,7 @@ class Line:
         self._say(texts)
         for name in names:
             self._asked[name] = (now_ns, self._asked.get(name, (0, -1))[1] + 1)
-            self._answers.setdefault(name, now_ns)
+            self._first_asked_ns.setdefault(name, now_ns)
 
     def _has_book(self) -> bool:
         return any(book.void_reason is None for book in self.books.values())
@@ -299,7 +301,7 @@ class Line:
         book = self.books.get(name)
         if book is None:
             return
-        asked_ns = self._answers.pop(name, 0)
+        asked_ns = self._first_asked_ns.pop(name, 0)
         if 0 < self._told_ns < asked_ns:
             self._told_ns = asked_ns
         self._data(name, channel, ts_ns)
