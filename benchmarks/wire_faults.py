@@ -63,14 +63,13 @@ from libs.common.context import Context
 from libs.common.memory_bus import MemoryBus
 from libs.common.settings import load_settings
 from libs.common.telemetry import configure_logging
+from libs.common.stop_sign import set_by_signals
 from libs.common.web import Web
-import signal
 from services.collector.shell import run
 settings = load_settings(None)
 configure_logging("info")
 context = Context("collector", settings.data, settings, MemoryBus(), Web())
-for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, lambda *_: context.stop.set())
+set_by_signals(context.stop)
 run(context)
 context.close()
 """

@@ -13,7 +13,8 @@ SHELLS = {
         "archive", "audit", "backoff", "batch", "bundle", "checkpoint", "context",
         "durable", "http_deadline",
         "journal", "keys", "manifests", "memory_bus", "outbox", "reader", "redis_bus", "replay",
-        "sealing", "service", "settings", "sources", "stream_writer", "telemetry", "web",
+        "sealing", "service", "settings", "sources", "stop_sign", "stream_writer", "telemetry",
+        "web",
     },
     "services/collector": {
         "backfill", "capture", "capture_import", "historian", "live", "metrics", "pieces", "play",

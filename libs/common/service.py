@@ -13,7 +13,6 @@ alternative, a process that dies on the same entry for ever, stops the market fo
 """
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from libs.common.handler import Handler
 from libs.common.reader import BLOCK_S, OrderedReader
 from libs.common.redis_bus import connect
 from libs.common.settings import Settings, load_settings
+from libs.common.stop_sign import set_by_signals
 from libs.common.stream_writer import counter_path, read_counter
 from libs.common.streams import SERVICES, stream, stream_name
 from libs.common.telemetry import bind_service, configure_logging, log
@@ -335,8 +335,7 @@ def _serve(name: str, run: Callable[[Context], None], settings: Settings) -> Non
     bus = connect(settings.redis_url or DEFAULT_REDIS_URL, password=redis_password(settings))
     web = Web()
     context = Context(name, settings.data, settings, bus, web)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: context.stop.set())
+    set_by_signals(context.stop)
     began_s = time.monotonic()
     web.start(settings.http_host, settings.port + PORT_OFFSETS[name])
     log().info("service.started", pid=os.getpid(), port=settings.port + PORT_OFFSETS[name])

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -34,6 +33,7 @@ from libs.common.events import Forecast, Order, QuoteSnapshot, SpotSnapshot
 from libs.common.service import PORT_OFFSETS
 from libs.common.settings import Settings
 from libs.common.sources import Source, parse_source
+from libs.common.stop_sign import STOP_SIGNALS, set_by_signals
 from libs.common.streams import SERVICES
 from libs.common.telemetry import log
 from services.console import commanding, listing, positions, running
@@ -187,11 +187,7 @@ def _embedded(root: Path, settings: Settings, state: Running) -> Embedded:
 def _stop_sign() -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C, SIGTERM and the end of the terminal set."""
     stop = threading.Event()
-
-    def told(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {n: signal.signal(n, told) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = set_by_signals(stop, (*STOP_SIGNALS, signal.SIGHUP))
     try:
         yield stop
     finally:
