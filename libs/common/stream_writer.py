@@ -88,10 +88,19 @@ class StreamWriter:
         return read_counter(self._folder / COUNTER)
 
     def begin(self, begin_ns: int) -> None:
-        """Remember from where this writer streams; once, later calls change nothing."""
+        """Remember from where this writer streams; once, later calls change nothing.
+
+        The numbers of an archive that was there before are counted on from, and must be told: a
+        reader that came before the first event would take them for lost.
+        """
         counter = self.counter()
         if counter.begin_ns < 0:
-            self._write_counter(msgspec.structs.replace(counter, begin_ns=begin_ns))
+            last = max(Counted(counter.seq, counter.entry_ms), self._last_sealed())
+            self._write_counter(
+                msgspec.structs.replace(
+                    counter, seq=last.seq, entry_ms=last.entry_ms, begin_ns=begin_ns
+                )
+            )
 
     def entries(self, *, after_seq: int = 0) -> Iterator[Entry]:
         """Yield what the running journals hold behind `after_seq`, in order."""

@@ -98,11 +98,13 @@ class StopSign(threading.Event):
         return self.now_s
 
 
-def context(root: Path, bus: MemoryBus | None = None, *, source: str = "") -> Context:
-    """Return a collector's context on `root`, with a stop sign that moves time."""
+def context(
+    root: Path, bus: MemoryBus | None = None, *, source: str = "", name: str = "collector"
+) -> Context:
+    """Return a service's context on `root`, with a stop sign that moves time."""
     settings = Settings(_env_file=None, data=root, source=source)  # type: ignore[call-arg]
     return Context(
-        name="collector",
+        name=name,
         root=root,
         settings=settings,
         bus=Bus() if bus is None else bus,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
-from libs.common.events import SpotSnapshot, Tick, event_id
+from libs.common.events import Alert, SpotSnapshot, Tick, event_id
+from libs.common.reader import OrderedReader
 from libs.common.service import begin_ns
 from libs.common.stream_writer import StreamWriter
 from libs.common.streams import stream_name
@@ -59,6 +60,35 @@ def test_the_first_start_goes_on_behind_the_archive(tmp_path: Path) -> None:
     assert publisher.position_ns == newest
     for name in (BTC, ETH):
         assert begin_ns(tmp_path / "data", "collector", "snapshots", name) == newest
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_reader_finds_nothing_lost_in_the_first_numbers_behind_an_archive(
+    tmp_path: Path, is_early: bool
+) -> None:
+    places = range(100)
+    quotes, trades = [folders.quote(n) for n in places], [folders.spot(n) for n in places]
+    folder = folders.write(tmp_path / "r", spots=trades, quotes=quotes)
+    import_recording(folder, tmp_path / "data")
+    bus = stage.Bus()
+    bus.readers = ()
+    publisher = Publisher(context(tmp_path / "data", bus), [BTC])
+    reading = context(tmp_path / "data", bus, name="trader")
+
+    began_ns = publisher.position_ns
+
+    def reader() -> OrderedReader:
+        return OrderedReader(
+            reading, kind="snapshots", underlying=BTC, group="trader", after_ns=began_ns
+        )
+
+    early = reader()
+    assert early.read(block_s=0) == []
+    publisher.publish(spots(began_ns + S, began_ns + 2 * S))
+    found = (early if is_early else reader()).read(block_s=0)
+    assert shape(found) == shape(streamed(bus, BTC))
+    assert found[0].seq > 1, "the archive's numbers are not counted on from: nothing is tested"
+    assert list(Archive(tmp_path / "data").scan({Alert: 0}, end_ns=TIME_MAX_NS)) == []
 
 
 def test_what_lies_at_or_before_the_position_is_not_written_again(tmp_path: Path) -> None:
