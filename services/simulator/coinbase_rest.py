@@ -35,10 +35,11 @@ def respond_advanced(path: str, query: Query, context: Context, now_ns: int) -> 
     """Answer a GET of `path` below `/api/v3/brokerage`."""
     match [part for part in path.split("/") if part]:
         case ["time"]:
-            iso = rfc3339(now_ns, digits=0)
-            text = str(now_ns // NS_PER_S)
+            own_ns = context.venue_ns("coinbase", now_ns)
+            iso = rfc3339(own_ns, digits=0)
+            text = str(own_ns // NS_PER_S)
             return answer(
-                {"iso": iso, "epochSeconds": text, "epochMillis": str(now_ns // 1_000_000)}
+                {"iso": iso, "epochSeconds": text, "epochMillis": str(own_ns // 1_000_000)}
             )
         case ["market", "products"]:
             names = context.world.names
@@ -60,7 +61,8 @@ def respond_exchange(path: str, query: Query, context: Context, now_ns: int) -> 
     """Answer a GET of `path` on the Exchange host."""
     match [part for part in path.split("/") if part]:
         case ["time"]:
-            return answer({"iso": rfc3339(now_ns), "epoch": now_ns / NS_PER_S})
+            own_ns = context.venue_ns("coinbase", now_ns)
+            return answer({"iso": rfc3339(own_ns), "epoch": own_ns / NS_PER_S})
         case ["products"]:
             return answer([_exchange_product(name) for name in context.world.names])
         case ["products", name, *rest] if name in context.world.names:

@@ -4,11 +4,12 @@ In go switches with their stream time, out comes what is on, and what was on at 
 faults decide the life of a market by what was on when it opened. The table says of each what a
 client sees. `Mangler` is what the faults of delivery do to one connection's messages.
 
-A reader would question that no switch is ever forgotten. A strike that never came must not come
-later because a list was cut; the list has a limit, and past it switching is refused.
+A reader would question that some switches are never forgotten. A strike that never came must not
+come later because a list was cut. That list has a limit, and past it switching is refused.
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from libs.common.checks import UsageError
@@ -19,6 +20,11 @@ from services.simulator.wire import Out
 VENUES = ("coinbase", "kalshi", "polymarket")
 EVERY = "all"
 SWITCHES_MAX = 20_000
+KEPT_S = 3_600.0
+"""So long all switches are kept: the truth of an instant is asked for shortly behind it."""
+
+REMEMBERED = ("late_strike", "missing_strike")
+"""Faults of which is asked later whether they were on when a market opened."""
 
 
 class Fault(NamedTuple):
@@ -87,10 +93,11 @@ class Switch(NamedTuple):
 
 
 class Board:
-    """All switches so far."""
+    """The switches that are on or were of late, and of old those that are asked for."""
 
     def __init__(self) -> None:
         self.switches: list[Switch] = []
+        self._past: list[Switch] = []
 
     def switch_on(
         self, name: str, venue: str, *, now_ns: int, seconds: float | None
@@ -105,8 +112,9 @@ class Board:
             raise UsageError(f"venue {venue!r} of {name}: all, {', '.join(ONLY.get(name, VENUES))}")
         if seconds is not None and not 0 < seconds < 1e7:
             raise UsageError(f"seconds {seconds}: above 0")
-        if len(self.switches) >= SWITCHES_MAX:
-            raise UsageError(f"{SWITCHES_MAX} switches so far, which is the limit")
+        self._forget(now_ns)
+        if len(self.switches) + len(self._past) >= SWITCHES_MAX:
+            raise UsageError(f"{SWITCHES_MAX} switches are remembered, which is the limit")
         venues = ONLY.get(name, VENUES) if venue == EVERY else (venue,)
         off_ns = None if seconds is None else now_ns + round(seconds * NS_PER_S)
         self.switch_off(name, venue, now_ns=now_ns)
@@ -124,16 +132,23 @@ class Board:
                 ended.append(self.switches[i])
         return ended
 
+    def _forget(self, now_ns: int) -> None:
+        """Put aside what is long over, and keep of it what decides the life of markets."""
+        since_ns = now_ns - round(KEPT_S * NS_PER_S)
+        is_over = [s.off_ns is not None and s.off_ns < since_ns for s in self.switches]
+        over = [s for s, is_so in zip(self.switches, is_over, strict=True) if is_so]
+        self.switches = [s for s, is_so in zip(self.switches, is_over, strict=True) if not is_so]
+        self._past += [s for s in over if s.name in REMEMBERED]
+
     def was_on(self, name: str, venue: str, ns: int) -> bool:
         """Tell whether a fault was on at a venue at an instant."""
-        return any(
-            s.name == name and s.venue == venue and s.holds(ns) for s in reversed(self.switches)
-        )
+        switches = chain(reversed(self.switches), reversed(self._past))
+        return any(s.name == name and s.venue == venue and s.holds(ns) for s in switches)
 
     def active(self, ns: int) -> dict[str, frozenset[str]]:
         """Return the faults that are on, by venue."""
         found: dict[str, set[str]] = {}
-        for switch in self.switches[-200:]:
+        for switch in self.switches:
             if switch.holds(ns):
                 found.setdefault(switch.venue, set()).add(switch.name)
         return {venue: frozenset(names) for venue, names in found.items()}

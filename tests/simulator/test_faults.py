@@ -3,7 +3,15 @@
 import pytest
 
 from libs.common.checks import UsageError
-from services.simulator.faults import FAULTS, ONLY, VENUES, Board, Mangler, cycle
+from services.simulator.faults import (
+    FAULTS,
+    ONLY,
+    SWITCHES_MAX,
+    VENUES,
+    Board,
+    Mangler,
+    cycle,
+)
 from services.simulator.naming import NS_PER_S
 from services.simulator.wire import Out
 
@@ -36,6 +44,26 @@ def test_without_seconds_a_switch_holds_until_it_is_switched_off() -> None:
     ended = board.switch_off("html", "coinbase", now_ns=5)
     assert [s.venue for s in ended] == ["coinbase"]
     assert board.active(6).keys() == {"kalshi", "polymarket"}
+
+
+def test_days_of_faults_fill_no_list_and_what_decides_a_market_is_remembered() -> None:
+    board, hour_ns = Board(), 3_600 * NS_PER_S
+    board.switch_on("html", "kalshi", now_ns=0, seconds=None)
+    board.switch_on("missing_strike", "kalshi", now_ns=0, seconds=60)
+    for number in range(SWITCHES_MAX + 100):
+        board.switch_on("freeze", "coinbase", now_ns=number * hour_ns, seconds=60)
+    now_ns = (SWITCHES_MAX + 100) * hour_ns
+    assert board.active(now_ns) == on("html")
+    assert board.was_on("missing_strike", "kalshi", 59 * NS_PER_S)
+    assert len(board.switches) < 10
+
+
+def test_what_is_remembered_has_a_limit() -> None:
+    board, hour_ns = Board(), 3_600 * NS_PER_S
+    for number in range(SWITCHES_MAX):
+        board.switch_on("late_strike", "kalshi", now_ns=number * hour_ns, seconds=60)
+    with pytest.raises(UsageError, match="limit"):
+        board.switch_on("late_strike", "kalshi", now_ns=SWITCHES_MAX * hour_ns, seconds=60)
 
 
 def test_all_means_the_venues_at_which_a_fault_means_anything() -> None:

@@ -1,8 +1,11 @@
 """Hosts, limits and refusals."""
 
+import json
+
 import pytest
 
 from services.simulator.coinbase_feed import AdvancedSession, ExchangeSession
+from services.simulator.coinbase_rest import respond_advanced, respond_exchange
 from services.simulator.kalshi_feed import KalshiSession
 from services.simulator.naming import NS_PER_S
 from services.simulator.polymarket_feed import LiveDataSession, MarketSession, PolyBoltSession
@@ -112,6 +115,19 @@ def test_a_drop_breaks_a_new_socket_off() -> None:
     )
     assert isinstance(opened, Refused)
     assert opened.breaks
+
+
+def test_the_time_that_coinbase_tells_is_its_own_clock_too() -> None:
+    run = Run()
+    before = [respond_advanced("/time", {}, run.engine.context, run.now_ns).text]
+    before += [respond_exchange("/time", {}, run.engine.context, run.now_ns).text]
+    run.engine.switch_on("wrong_clock", "coinbase", now_ns=run.now_ns, seconds=None)
+    after = [respond_advanced("/time", {}, run.engine.context, run.now_ns).text]
+    after += [respond_exchange("/time", {}, run.engine.context, run.now_ns).text]
+    told = [json.loads(text) for text in (*before, *after)]
+    assert int(told[2]["epochMillis"]) - int(told[0]["epochMillis"]) == 7_000
+    assert int(told[2]["epochSeconds"]) - int(told[0]["epochSeconds"]) == 7
+    assert told[3]["epoch"] - told[1]["epoch"] == pytest.approx(7.0)
 
 
 def test_the_date_is_the_venues_own_clock() -> None:
