@@ -30,6 +30,7 @@ from libs.common.venues.messages import (
     Price,
     TopOfBook,
     Trade,
+    VenueError,
     reject,
 )
 from libs.common.venues.numbers import WireError, name, scaled, size_e6
@@ -44,6 +45,9 @@ from libs.common.venues.polymarket_terms import (
     tokens,
     window,
 )
+
+_IN_DOUBT = VenueError("unreadable_book", "a book of no token", "resubscribe")
+"""Without numbers no gap will tell later that a change was lost with what could not be read."""
 
 PARTS_MAX = 1_000
 """Parts of a faulty array that are judged one by one; a dump of all tokens has a fifth of it."""
@@ -159,10 +163,10 @@ def _salvage(text: str) -> list[Message]:
     try:
         whole = _ANY.decode(text)
     except (ValueError, RecursionError):
-        return [reject("malformed", text)]
+        return [reject("malformed", text), _IN_DOUBT]
     parts = whole if isinstance(whole, list) else [whole]
     if len(parts) > PARTS_MAX:
-        return [reject("too_large", text)]
+        return [reject("too_large", text), _IN_DOUBT]
     found: list[Message] = []
     for part in parts:
         try:
@@ -204,8 +208,12 @@ def _kind(event: _Event) -> str:
 
 
 def _voids(event: dict[str, object]) -> list[Message]:
-    """Give up the books that a rejected event was about, so that they are fetched anew."""
-    if event.get("event_type") in _NOT_ABOUT_BOOKS:
+    """Give up the books that a rejected event was about, so that they are fetched anew.
+
+    Where it cannot be told which they are, all of them may be meant.
+    """
+    kind = event.get("event_type")
+    if kind in _NOT_ABOUT_BOOKS:
         return []
     changes = event.get("price_changes")
     parts = [event, *(changes if isinstance(changes, list) else [])]
@@ -214,7 +222,8 @@ def _voids(event: dict[str, object]) -> list[Message]:
         instrument = part.get("asset_id") if isinstance(part, dict) else None
         if isinstance(instrument, str) and _is_name(instrument):
             found[instrument] = BookVoid(instrument, "rejected")
-    return list(found.values())
+    is_of_a_book = not isinstance(kind, str) or kind in _READERS
+    return list(found.values()) or ([_IN_DOUBT] if is_of_a_book else [])
 
 
 def _is_name(text: str) -> bool:

@@ -18,6 +18,7 @@ from libs.common.venues.messages import (
     Reject,
     TopOfBook,
     Trade,
+    VenueError,
 )
 from libs.common.venues.polymarket_feed import PARTS_MAX, PolymarketBooks
 from tests.common.venues.polymarket_wire import CONDITION, DOWN, EXTREMES, UP, mutated, text, wire
@@ -328,10 +329,11 @@ def test_change_with_one_bad_entry_gives_up_every_book_it_names() -> None:
 
 
 @pytest.mark.parametrize("asset_id", ["", "x" * 300, "../7", "7\n", "\u0660", "a b"])
-def test_book_of_an_impossible_name_names_no_book(asset_id: str) -> None:
-    (bad,) = parsed(BOOK | {"asset_id": asset_id})
+def test_book_of_an_impossible_name_may_be_any_book(asset_id: str) -> None:
+    bad, doubt = parsed(BOOK | {"asset_id": asset_id})
     assert isinstance(bad, Reject)
     assert bad.reason == "bad_name"
+    assert isinstance(doubt, VenueError) and doubt.instrument is None
 
 
 @pytest.mark.parametrize(
@@ -379,20 +381,40 @@ def test_bad_event_that_is_no_book_is_one_rejection(event: dict[str, Any], reaso
     ],
 )
 def test_text_that_is_no_json_is_malformed(plain: str) -> None:
-    (bad,) = parsed(plain)
+    bad, doubt = parsed(plain)
     assert isinstance(bad, Reject)
     assert bad.reason == "malformed"
     assert bad.detail.isprintable()
+    assert isinstance(doubt, VenueError) and doubt.remedy == "resubscribe"
+
+
+@pytest.mark.parametrize(
+    ("event", "is_doubted"),
+    [
+        ({"event_type": "price_change", "price_changes": 7}, True),
+        ({"event_type": "book", "bids": 7}, True),
+        ({"bids": 7}, True),
+        ({"event_type": 7}, True),
+        ({"event_type": "last_trade_price", "price": 7}, False),
+        ({"event_type": "a_newer_kind", "price": 7}, False),
+    ],
+)
+def test_a_lost_change_puts_all_books_in_doubt_where_it_names_none(
+    event: dict[str, object], is_doubted: bool
+) -> None:
+    found = parsed(event)
+    assert isinstance(found[0], Reject)
+    assert any(isinstance(message, VenueError) for message in found) == is_doubted
 
 
 @pytest.mark.parametrize("plain", ["1", "null", '"book"', "true", "[1,null]"])
 def test_json_that_is_no_event_has_the_wrong_shape(plain: str) -> None:
-    assert {m.reason for m in parsed(plain)} == {"wrong_shape"}  # type: ignore[attr-defined]
+    assert {m.reason for m in parsed(plain) if isinstance(m, Reject)} == {"wrong_shape"}
 
 
 def test_endless_array_of_faults_is_one_rejection() -> None:
-    (bad,) = parsed([1] * (PARTS_MAX + 1))
-    assert isinstance(bad, Reject)
+    bad, doubt = parsed([1] * (PARTS_MAX + 1))
+    assert isinstance(bad, Reject) and isinstance(doubt, VenueError)
     assert bad.reason == "too_large"
 
 
