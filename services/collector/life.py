@@ -18,6 +18,9 @@ from services.collector.markets import identified
 
 UNKNOWN_RULE = "unknown"
 
+ROUNDED_USD = 0.005
+"""Prices that are told in cents may be so far from what is told exactly."""
+
 APPROXIMATE = 2
 """Trust of a strike that is our own reading of the settlement feed at the open. It is recorded with
 status `approximate`, and not traded on."""
@@ -38,7 +41,7 @@ class Life:
     """What is known of one market.
 
     `said` is the last `Market` event made of it; it is recorded if it `is_chosen`. What an earlier
-    run said of it `is_unseen` until the venue is asked again.
+    run said of it `is_unseen` until the venue is asked again. Its result is final since `final_ns`.
     """
 
     facts: MarketFacts
@@ -48,6 +51,7 @@ class Life:
     is_unseen: bool = False
     quarantine: str | None = None
     ask_ns: int = 0
+    final_ns: int | None = None
     last_e4: int | None = None
     seen_usd: float | None = None
     notices: set[str] = field(default_factory=set)
@@ -61,6 +65,16 @@ class Life:
     def close_ns(self) -> int:
         """When it closes; far away where that is not known."""
         return self.facts.close_ns if self.facts.close_ns is not None else 2**62
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the venue calls its result final."""
+        return self.facts.status == "settled" and self.facts.result is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a final result waits for the price it was settled at."""
+        return self.final_ns is not None and not self.is_resolved
 
     def is_open(self, now_ns: int) -> bool:
         """Tell whether its life has begun and not ended."""
@@ -101,8 +115,14 @@ def fee_fingerprint(fee: FeeSchedule | None) -> str:
 def merged(old: MarketFacts, new: MarketFacts) -> MarketFacts:
     """Return `old` with what `new` tells; a strike gives way only to an equally good source.
 
+    What two sources tell of one strike, rounded by one of them, is no other strike: the first that
+    was told stays, because orders were made on it.
+
     >>> merged(MarketFacts("m", strike_usd=1.0), MarketFacts("m", result="yes")).strike_usd
     1.0
+    >>> page = MarketFacts("m", strike_usd=89299.0560483538, strike_trust=1)
+    >>> merged(page, MarketFacts("m", strike_usd=89299.06)).strike_usd
+    89299.0560483538
     """
     told = {
         name: value
@@ -111,7 +131,10 @@ def merged(old: MarketFacts, new: MarketFacts) -> MarketFacts:
         and (value := getattr(new, name)) is not None
     }
     if new.strike_usd is not None and (old.strike_usd is None or not _is_worse(old, new)):
-        told |= {"strike_usd": new.strike_usd, "strike_trust": new.strike_trust}
+        is_same = old.strike_usd is not None and not is_equal_source(old, new)
+        is_same = is_same and abs((old.strike_usd or 0.0) - new.strike_usd) <= ROUNDED_USD
+        strike_usd = old.strike_usd if is_same else new.strike_usd
+        told |= {"strike_usd": strike_usd, "strike_trust": new.strike_trust}
     return msgspec.structs.replace(old, **told)
 
 

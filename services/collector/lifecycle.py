@@ -20,6 +20,7 @@ from libs.common.venues.messages import IndexValue, MarketFacts
 from libs.common.venues.venue import Get, Venue
 from services.collector.life import (
     APPROXIMATE,
+    ROUNDED_USD,
     UNKNOWN_RULE,
     Life,
     differs,
@@ -54,8 +55,9 @@ hundreds, of which those nearest to the spot price are chosen, each for the rest
 KNOWN_MAX = 2_000
 """Markets remembered; the oldest resolved ones are forgotten first."""
 
-CHAIN_USD = 0.005
-"""A strike and the settlement before it are both rounded to cents; half a cent is a difference."""
+SETTLEMENT_S_MAX = 30
+"""A final result without the price it was settled at waits so long for REST to tell it: Kalshi's
+socket says who has won, and only a market's page at what."""
 
 APPROXIMATE_S, SEEN_S_MAX = 60, 3
 """A market whose venue tells no strike for so long gets the one that we saw in the settlement feed
@@ -174,7 +176,7 @@ class Markets:
         self._choose(now_ns)
         made: list[Event] = []
         for life in list(self.lives.values()):
-            if life.said is None and life.is_open(now_ns):
+            if life.is_waiting or (life.said is None and life.is_open(now_ns)):
                 made += self._said(life, now_ns)
             is_untold = life.facts.strike_usd is None and life.seen_usd is not None
             if is_untold and life.open_ns + APPROXIMATE_S * NS <= now_ns < life.close_ns:
@@ -350,7 +352,7 @@ class Markets:
         if settled is None or strike is None or not is_told or "chain_checked" in after.notices:
             return
         after.notices.add("chain_checked")
-        if abs(settled - strike) > CHAIN_USD:
+        if abs(settled - strike) > ROUNDED_USD:
             self._notice(
                 after if after.is_chosen else before,
                 CHAIN_BROKEN,
@@ -372,10 +374,13 @@ class Markets:
             if market is not None and differs(life.said, market):
                 life.said = market
                 made.append(market)
-        is_final = facts.status == "settled" and facts.result is not None
-        if life.said is not None and is_final and not life.is_resolved:
-            life.is_resolved = True
-            made.append(resolution_event(life.said, facts, ts_ns))
+        if life.said is not None and life.is_final and not life.is_resolved:
+            if life.final_ns is None:
+                life.final_ns, life.ask_ns = ts_ns, ts_ns
+            waited_ns = ts_ns - life.final_ns
+            if facts.settlement_usd is not None or waited_ns >= SETTLEMENT_S_MAX * NS:
+                life.is_resolved = True
+                made.append(resolution_event(life.said, facts, ts_ns))
         return made
 
     def _forget(self) -> None:

@@ -141,9 +141,10 @@ class Line:
                 self._other(message, channel, ts_ns, others)
         return frame, others
 
-    def oversized(self, ts_ns: int, detail: str) -> None:
+    def oversized(self, ts_ns: int, detail: str) -> Reject:
         """Note a text that was too large, or no text, to be read."""
-        self._reject(reject("too_large", detail), ts_ns)
+        self._reject(refused := reject("too_large", detail), ts_ns)
+        return refused
 
     def age_ns(self, instrument: str, now_ns: int) -> int:
         """Return how old the newest state of this book is that the venue has surely told.
@@ -178,8 +179,10 @@ class Line:
             and name not in self._asked
             and self.age_ns(name, now_ns) > silence_ns
         ]
-        # Asking for a snapshot is the one question whose answer proves that data still comes.
-        self.resync(quiet, now_ns)
+        # Asking for a snapshot is the one question whose answer proves that data still comes. Where
+        # only a new connection answers it, none is made while data comes: REST refutes a book.
+        if quiet and (now_ns - self._data_ns > silence_ns or self._can_ask(quiet)):
+            self.resync(quiet, now_ns)
         late = [
             name
             for name, (asked_ns, _) in self._asked.items()
@@ -214,6 +217,10 @@ class Line:
         for name in names:
             self._asked[name] = (now_ns, self._asked.get(name, (0, -1))[1] + 1)
             self._first_asked_ns.setdefault(name, now_ns)
+
+    def _can_ask(self, names: Sequence[str]) -> bool:
+        standing = self._standing_for(names)
+        return bool(self.feed.resync(names, request_id=self._request_id, standing=standing))
 
     def _has_book(self) -> bool:
         return any(book.void_reason is None for book in self.books.values())

@@ -109,7 +109,7 @@ def run_live(context: Context) -> None:
             series=chosen,
             underlyings=underlyings,
             has_key=frozenset({"kalshi"} if key else ()),
-            rules=_rules(context.root, now_ns),
+            rules=rules_recorded(context.root, now_ns),
             unresolved=_unresolved(context.root, now_ns),
             accounted_ns=_accounted(context.root, now_ns),
             accepted=tuple(filter(None, settings.rules_accepted.replace(" ", "").split(","))),
@@ -310,12 +310,19 @@ def _signer(key: RSAPrivateKey | None, key_id: str, clock: StreamTime) -> Sign:
     return sign
 
 
-def _rules(root: Path, now_ns: int) -> dict[str, dict[str, tuple[str, str]]]:
-    """Return fingerprints of the last rule and fee that each series had, by venue."""
+def rules_recorded(root: Path, now_ns: int) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return fingerprints of the last rule and fee that each series had, by venue.
+
+    Of a market that was quarantined nothing counts, whatever a back-fill or an import, which hold
+    no market against the ones before, has said of it since.
+    """
     found: dict[str, dict[str, tuple[str, str]]] = {}
     start_ns = max(0, now_ns - RULES_DAYS * 86_400 * NS)
-    for event in Archive(root).scan({Market: start_ns}, end_ns=TIME_MAX_NS):
-        if isinstance(event, Market) and _is_ruled(event):
+    events = Archive(root).scan({Market: start_ns}, end_ns=TIME_MAX_NS)
+    markets = [event for event in events if isinstance(event, Market)]
+    refused = {(e.venue, e.market) for e in markets if e.status == "quarantined"}
+    for event in markets:
+        if (event.venue, event.market) not in refused and _is_ruled(event):
             series = found.setdefault(event.venue, {})
             fee = fee_fingerprint(event.fee) or series.get(event.series, ("", ""))[1]
             series[event.series] = (event.rule_fingerprint, fee)
@@ -323,10 +330,9 @@ def _rules(root: Path, now_ns: int) -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def _is_ruled(market: Market) -> bool:
-    """Tell whether a market's fingerprint is that of a venue's own text, and was not refused."""
+    """Tell whether a market's fingerprint is that of a venue's own text."""
     imported = imported_fingerprint(market.comparator, market.settlement_rule, market.fee)
-    is_told = market.rule_fingerprint not in ("", imported)
-    return is_told and market.status != "quarantined"
+    return market.rule_fingerprint not in ("", imported)
 
 
 def _unresolved(root: Path, now_ns: int) -> tuple[Market, ...]:

@@ -34,6 +34,7 @@ from services.collector.instants import instant
 from services.collector.lifecycle import Markets
 from services.collector.line import Line
 from services.collector.panel import Panel
+from services.collector.rejects import Rejects
 from services.collector.requests import Requests
 from services.collector.sampling import Sampling, Scene
 from services.collector.tape import IndexTape
@@ -52,6 +53,7 @@ from services.collector.traffic import (
 )
 from services.collector.troubles import (
     CLOCK_OFFSET,
+    FEED_UNREADABLE,
     VENUE_DARK,
     VENUE_PAUSED,
     VENUE_REFUSED,
@@ -118,7 +120,7 @@ class Observer:
         self._tick_ns = (born_ns // NS + 1) * NS
         self._now_ns = born_ns
         self._wishes = _nothing()
-        self._troubles = Troubles()
+        self._troubles, self._rejects = Troubles(), Rejects()
         self._missed: list[Event] = []
         self._facts: list[Event] = []
         self._said_ns = born_ns
@@ -163,7 +165,7 @@ class Observer:
         elif isinstance(arrival, Oversized):
             found = self.panel.line(arrival.feed, arrival.connection)
             if found is not None:
-                found.oversized(self._now_ns, arrival.detail)
+                self._message(found.oversized(self._now_ns, arrival.detail), found)
                 self._collect(found)
         if self._facts:
             self._tell_facts()
@@ -279,7 +281,8 @@ class Observer:
             self._fetch(Fetch(answer.next))
 
     def _message(self, message: Message, line: Line | None, feed: str = "") -> None:
-        venue = self.panel.venue_of(line.feed.name if line else feed)
+        feed = line.feed.name if line else feed
+        venue = self.panel.venue_of(feed)
         if isinstance(message, TopOfBook):
             if line is not None:
                 self.panel.told(message, line, self._now_ns)
@@ -295,13 +298,14 @@ class Observer:
         elif isinstance(message, MarketFacts):
             self._learn(venue.name, message)
         elif isinstance(message, ExchangeStatus):
-            self._exchange(venue.name, message)
-        elif isinstance(message, VenueError):
-            name = line.feed.name if line else feed
-            if message.remedy == "stop":
-                self._state(VENUE_REFUSED, name, True, f"{message.code} {message.text}")
-        elif isinstance(message, Reject) and line is None:
-            self.counts[feed, message.reason] += 1
+            self._state(VENUE_PAUSED, venue.name, not message.is_trading, "it does not trade")
+        elif isinstance(message, VenueError) and message.remedy == "stop":
+            self._state(VENUE_REFUSED, feed, True, f"{message.code} {message.text}")
+        elif isinstance(message, Reject):
+            self.counts[feed, message.reason] += line is None  # a line counts its own
+            evidence = self._rejects.note(feed, message, self._now_ns)
+            if evidence is not None:
+                self._state(FEED_UNREADABLE, feed, True, evidence)
 
     def _learn(self, venue: str, facts: MarketFacts) -> None:
         markets = self.markets[venue]
@@ -321,9 +325,6 @@ class Observer:
         else:
             self._missed += self._facts
         self._facts = []
-
-    def _exchange(self, venue: str, status: ExchangeStatus) -> None:
-        self._state(VENUE_PAUSED, venue, not status.is_trading, "it says that it does not trade")
 
     def _state(self, rule: str, who: str, is_so: bool, evidence: str) -> None:
         """Note that a trouble of somebody is there, or is not."""

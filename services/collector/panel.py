@@ -122,7 +122,7 @@ class Panel:
         if book.replace(snapshot) is not None or _is_ghost(book, self._venue_of[endpoint]):
             return
         self._polled[name] = (book, now_ns, endpoint)
-        for line in self._lines_of(self._venue_of[endpoint]):
+        for line in self.lines_of(self._venue_of[endpoint]):
             own = line.books.get(name)
             if own is None or own.void_reason is not None:
                 continue
@@ -148,7 +148,7 @@ class Panel:
         """Return the best that can be seen of an instrument now."""
         found: Sight | None = None
         reason = "not_connected"
-        for line in self._lines_of(venue):
+        for line in self.lines_of(venue):
             book = line.books.get(instrument)
             if book is None:
                 continue
@@ -161,7 +161,7 @@ class Panel:
             found = found if found and found.age_ns <= sight.age_ns else sight
         polled = self._polled.get(instrument)
         if polled is not None:
-            sight = Sight(polled[0], now_ns - polled[1])
+            sight = Sight(polled[0], now_ns - polled[1], is_polled=True)
             found = found if found and found.age_ns <= sight.age_ns else sight
         if found is None:
             return Sight(None, 0, reason)
@@ -171,7 +171,7 @@ class Panel:
 
     def prove(self, venue: Venue, instrument: str, now_ns: int) -> None:
         """End an interval of an instrument: count whether its books were proven."""
-        for line in self._lines_of(venue):
+        for line in self.lines_of(venue):
             book = line.books.get(instrument)
             if book is None:
                 continue
@@ -187,7 +187,7 @@ class Panel:
 
     def compare_mirror(self, venue: Venue, instruments: tuple[str, ...], now_ns: int) -> None:
         """Hold the book of YES against that of NO, seen in the mirror."""
-        for line in self._lines_of(venue):
+        for line in self.lines_of(venue):
             yes, no = (line.books.get(name) for name in instruments[:2])
             if yes is None or no is None or no.void_reason is not None:
                 continue
@@ -203,7 +203,7 @@ class Panel:
         """Tell whether a connection that is alive brings the trades of an instrument."""
         return any(
             instrument in line.books and not is_stale(line.age_ns(instrument, now_ns), interval_ns)
-            for line in self._lines_of(venue)
+            for line in self.lines_of(venue)
         )
 
     def forget(self, instrument: str) -> None:
@@ -234,7 +234,8 @@ class Panel:
         compared = self._compared + sum(p.compared for p in proofs)
         return compared, self._equal + sum(p.equal for p in proofs)
 
-    def _lines_of(self, venue: Venue) -> list[Line]:
+    def lines_of(self, venue: Venue) -> list[Line]:
+        """Return the open lines of a venue, in its own order."""
         names = self._feeds_of_venue[venue.name]
         return [self._lines[name] for name in names if name in self._lines]
 
@@ -245,8 +246,12 @@ class Panel:
         return self._proofs[key]
 
     def break_tapes(self, line: Line | None) -> None:
-        """Note that trades of a line may have been missed."""
-        for name in line.books if line is not None else ():
+        """Note that trades of a line may have been missed.
+
+        An index has none; what it is subscribed to bears the name of another venue's product.
+        """
+        carries_trades = line is not None and line.feed.carries == "books"
+        for name in line.books if line is not None and carries_trades else ():
             if name in self._tapes:
                 self._tapes[name].broken()
 

@@ -40,6 +40,8 @@ WORKERS = 4
 
 PAUSE_FIRST_S, PAUSE_S_MAX = 1.0, 60.0
 PAUSED_STATUSES = (403, 418, 425, 429, 500, 502, 503, 504)
+PAGE_BEGIN_LENGTH = 100
+"""In so much of a text an HTML page shows itself: a venue in trouble sends one with status 200."""
 
 Headers = Callable[[Get], Mapping[str, str]]
 """Headers of a signed request."""
@@ -77,13 +79,14 @@ class Rest:
     async def _work(self, queue: "_Queue", session: aiohttp.ClientSession) -> None:
         while True:
             fetch = await queue.take()
-            status = await self._answer(queue.allowance.endpoint, fetch.get, session)
-            if status in PAUSED_STATUSES or status == 0:
+            is_sound = await self._answer(queue.allowance.endpoint, fetch.get, session)
+            if not is_sound:
                 queue.allowance.pause()
             else:
                 queue.allowance.restore()
 
-    async def _answer(self, endpoint: Endpoint, get: Get, session: aiohttp.ClientSession) -> int:
+    async def _answer(self, endpoint: Endpoint, get: Get, session: aiohttp.ClientSession) -> bool:
+        """Ask and hand the answer back; return whether the venue may be asked on as before."""
         sent_ns = self._clock.at(time.time_ns())
         status, text, venue_ns = await fetch_text(
             session,
@@ -93,7 +96,8 @@ class Rest:
         )
         now_ns = self._clock.at(time.time_ns())
         self._hear(Answered(now_ns, get, status, text, sent_ns, venue_ns))
-        return status
+        is_page = text[:PAGE_BEGIN_LENGTH].lstrip().startswith("<")
+        return status != 0 and status not in PAUSED_STATUSES and not is_page
 
 
 async def fetch_text(

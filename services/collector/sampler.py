@@ -45,11 +45,15 @@ SPOT_MOVE_MAX = 0.2
 
 @dataclass(frozen=True)
 class Sight:
-    """What can be seen of an instrument at a tick: a book and its age, else the reason."""
+    """What can be seen of an instrument at a tick: a book and its age, else the reason.
+
+    A book that `is_polled` came by REST, and no later one comes unless it is asked for.
+    """
 
     book: Book | None
     age_ns: int
     reason: str = ""
+    is_polled: bool = False
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ class Sampling:
             self._panel.prove(venue, instrument, ts_ns)
             sight = self._panel.sight(venue, instrument, ts_ns, interval_ns)
             self._want_book(venue, instrument, sight, interval_ns)
-            sight = self._plausible(instrument, sight, ts_ns)
+            sight = self._plausible(venue, instrument, sight, ts_ns)
             key = (venue.name, instrument)
             tape = self._panel.tape(instrument)
             if not self._panel.carries_trades(venue, instrument, ts_ns, interval_ns):
@@ -229,7 +229,7 @@ class Sampling:
                 events.append(sampler.index_only(feed, underlying, newest, ts_ns=ts_ns))
         return events
 
-    def _plausible(self, instrument: str, sight: Sight, ts_ns: int) -> Sight:
+    def _plausible(self, venue: Venue, instrument: str, sight: Sight, ts_ns: int) -> Sight:
         """Refuse a mid that cannot follow the last one, unless it stays."""
         if sight.book is None:
             return sight
@@ -245,7 +245,7 @@ class Sampling:
         if self._implausible[instrument] > RELIEF_TICKS:
             del self._mid[instrument]
             return sight
-        for line in self._panel.lines():
+        for line in self._panel.lines_of(venue):
             line.void(instrument, "implausible", ts_ns)
         return Sight(None, sight.age_ns, "implausible")
 
@@ -330,6 +330,10 @@ class Sampling:
         )
 
     def _want_book(self, venue: Venue, instrument: str, sight: Sight, interval_ns: int) -> None:
-        """Ask for a book by REST while no socket shows a fresh one."""
-        if sight.book is None or sight.age_ns > interval_ns:
+        """Ask for a book by REST while no socket shows a fresh one.
+
+        A polled one is asked for at each tick: by its age, which is a little less than the
+        interval, only every other one would be.
+        """
+        if sight.book is None or sight.is_polled or sight.age_ns > interval_ns:
             self._wanted.append(venue.book(instrument))

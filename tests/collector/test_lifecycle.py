@@ -16,6 +16,7 @@ from services.collector.lifecycle import (
     LISTING_S,
     PRELOAD_S,
     SERIES_MARKETS_MAX,
+    SETTLEMENT_S_MAX,
     Markets,
 )
 from tests.collector.toy_venue import FEE, OPEN_NS, S, Toy, at, facts
@@ -31,6 +32,10 @@ def toy(**options: object) -> Markets:
 
 def said(events: list[Event]) -> list[Market]:
     return [event for event in events if isinstance(event, Market)]
+
+
+def settled(name: str) -> MarketFacts:
+    return MarketFacts(name, status="settled", result="yes", settlement_usd=1.5)
 
 
 def rules(markets: Markets) -> list[str]:
@@ -58,6 +63,15 @@ class TestSaying:
         assert markets.learn(facts(strike_usd=64_000.0, status="listed"), at(-1)) == []
         (told,) = said(markets.opened(at(0), {}))
         assert told.ts_ns == at(0)
+
+    def test_a_strike_that_another_source_rounds_is_not_said_again(self) -> None:
+        markets = toy()
+        exact = {"strike_usd": 89_299.0560483538, "strike_trust": 1}
+        assert markets.learn(facts(**exact), at(1))
+        assert markets.learn(MarketFacts("T-1", strike_usd=89_299.06), at(2)) == []
+        (told,) = said(markets.learn(MarketFacts("T-1", strike_usd=89_299.07), at(3)))
+        assert told.strike_usd == 89_299.07
+        assert rules(markets) == ["market_changed"]
 
     def test_what_is_told_again_is_not_said_again(self) -> None:
         markets = toy()
@@ -123,6 +137,29 @@ class TestResult:
         markets.learn(facts(strike_usd=None), at(1))
         found = markets.learn(MarketFacts("T-1", status="settled", result="no"), at(902))
         assert [e.strike_usd for e in said(found)] == [None]
+
+    def test_a_result_without_the_price_it_was_settled_at_waits_for_the_markets_page(self) -> None:
+        markets = toy()
+        markets.learn(facts(), at(1))
+        markets.opened(at(890), {})
+        markets.due(at(901.5))
+        told = markets.learn(MarketFacts("T-1", status="settled", result="yes"), at(902))
+        assert not [e for e in told if isinstance(e, Resolution)]
+        assert "market" in [get.purpose for get in markets.due(at(902))]
+        page = MarketFacts("T-1", status="settled", result="yes", settlement_usd=1.5)
+        (found,) = markets.learn(page, at(903))
+        assert isinstance(found, Resolution)
+        assert (found.settlement_usd, found.ts_ns) == (1.5, at(903))
+        assert not [e for e in markets.opened(at(990), {}) if isinstance(e, Resolution)]
+
+    def test_a_price_that_nobody_tells_is_waited_for_half_a_minute(self) -> None:
+        markets = toy()
+        markets.learn(facts(), at(1))
+        markets.learn(MarketFacts("T-1", status="settled", result="yes"), at(902))
+        found = {n: markets.opened(at(902 + n), {}) for n in range(1, 60)}
+        ((second, (told,)),) = ((n, events) for n, events in found.items() if events)
+        assert isinstance(told, Resolution) and told.settlement_usd is None
+        assert second == SETTLEMENT_S_MAX
 
     def test_a_market_that_is_void_has_no_result_and_is_not_sampled(self) -> None:
         markets = toy()
@@ -247,7 +284,7 @@ class TestQuarantine:
         markets = toy(rules={"TOY15": ("f-0", "")})
         markets.learn(facts(), at(1))
         assert [life.facts.market for life in markets.open_now(at(2))] == ["T-1"]
-        found = markets.learn(MarketFacts("T-1", status="settled", result="yes"), at(901))
+        found = markets.learn(settled("T-1"), at(901))
         assert [type(e) for e in found][-1] is Resolution
 
     def test_one_market_with_another_rule_does_not_change_that_of_the_series(self) -> None:
@@ -363,7 +400,7 @@ class TestAsking:
         markets.learn(facts(), at(1))
         asked = [s for s in range(890, 910) if "market" in self.purposes(markets, s)]
         assert asked[0] == 900 and len(asked) >= 5
-        markets.learn(MarketFacts("T-1", status="settled", result="yes"), at(911))
+        markets.learn(settled("T-1"), at(911))
         assert "market" not in self.purposes(markets, 950)
 
     def test_a_ladder_asks_for_no_more_results_than_markets_are_recorded(self) -> None:
@@ -453,7 +490,7 @@ class TestMemory:
         for window in range(KNOWN + 500):
             name, second = f"T-{window}", window * 900.0
             markets.learn(facts(name, window), at(second))
-            markets.learn(MarketFacts(name, status="settled", result="yes"), at(second + 901))
+            markets.learn(settled(name), at(second + 901))
         assert len(markets.lives) <= KNOWN + 1
         assert len(markets._by_instrument) <= KNOWN + 1
 
@@ -467,10 +504,10 @@ class TestMemory:
     def test_a_result_that_is_told_again_after_it_was_forgotten_is_not_said_again(self) -> None:
         markets = toy()
         markets.learn(facts(), at(1))
-        markets.learn(MarketFacts("T-1", status="settled", result="yes"), at(901))
+        markets.learn(settled("T-1"), at(901))
         for number in range(1, KNOWN + 10):
             markets.learn(facts(f"T-{number + 1}", number), at(902))
-        done = facts(status="settled", result="yes")
+        done = facts(status="settled", result="yes", settlement_usd=1.5)
         assert not [e for e in markets.learn(done, at(10_000)) if isinstance(e, Resolution)]
 
 

@@ -329,6 +329,30 @@ class TestTending:
         made.receive(3 * S, wire(book("T-1")))
         assert made.books["T-1"].void_reason is None and made.hangup is None
 
+    @pytest.mark.parametrize(("can_resync", "asked"), [(True, ["resync T-1"]), (False, [])])
+    def test_a_quiet_book_costs_the_others_their_connection_nowhere(
+        self, can_resync: bool, asked: list[str]
+    ) -> None:
+        made = standing(is_numbered=False, can_resync=can_resync)
+        for second in range(2, 600):
+            made.receive(second * S, wire(change(4_800, second, "T-2")))
+            made.tend(second * S)
+            if made.sends:
+                assert made.sends == asked
+                made.receive(second * S, wire(book("T-1")))
+                made.sends.clear()
+        assert made.hangup is None and made.books["T-1"].void_reason is None
+
+    def test_a_connection_on_which_all_is_quiet_ends_however_long_it_stood(self) -> None:
+        made = standing(is_numbered=False, can_resync=False)
+        for second in range(2, 300):
+            if second < 200:
+                made.receive(second * S, wire(change(4_800, second), change(4_800, second, "T-2")))
+            made.tend(second * S)
+            if made.hangup:
+                break
+        assert made.hangup == "resync" and second < 199 + 2 * ToyFeed.silence_s_max
+
     def test_where_only_a_new_connection_heals_the_line_ends_when_nothing_comes(self) -> None:
         made = standing(is_numbered=False, can_resync=False)
         made.receive(2 * S, wire(BookVoid("T-1", "rejected")))

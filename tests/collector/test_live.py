@@ -28,9 +28,12 @@ from libs.common.events import Event, Gap, Market, QuoteSnapshot, Resolution, Sp
 from libs.common.settings import Settings
 from libs.common.web import Web
 from services.collector.capture_import import KINDS, CaptureImported, import_captures
-from services.collector.live import run_live
+from services.collector.instants import Instant
+from services.collector.life import Life, fee_fingerprint, market_event
+from services.collector.live import rules_recorded, run_live
 from services.collector.publisher import Publisher
 from tests.collector import stage
+from tests.collector.toy_venue import FEE, at, facts
 
 SPEED = 10.0
 START = "2026-03-02T13:57:40Z"
@@ -241,6 +244,40 @@ class TestRefusals:
         stop.on_wait = lambda: stop.set() if stop.waits > 20 else None
         run_live(made)
         assert stop.waits == 21
+
+
+class TestRules:
+    """What the next start takes for the rule and fee of a series."""
+
+    @staticmethod
+    def publish(root: Path, *told: tuple[float, str, str, str]) -> dict[str, tuple[str, str]]:
+        """Record (second, market, fingerprint, status) each; return the rules of its series."""
+        publisher = Publisher(context(root, "http://127.0.0.1:1"), ["BTC-USD"])
+        for second, market, fingerprint, status in told:
+            life = Life(facts(market, fingerprint=fingerprint, status=status))
+            life.quarantine = "changed" if status == "quarantined" else None
+            event = market_event("toy", life, at(second))
+            assert event is not None
+            publisher.publish([Instant(at(second), {"BTC-USD": [event]})])
+        publisher.close()
+        found = rules_recorded(root, at(1_000)).get("toy", {})
+        return {series: found[series] for series in found}
+
+    def test_it_is_that_of_the_newest_market_that_was_not_quarantined(self, tmp_path: Path) -> None:
+        found = self.publish(tmp_path, (1, "T-1", "f-1", "open"), (2, "T-2", "f-2", "quarantined"))
+        assert found["TOY15"] == ("f-1", fee_fingerprint(FEE))
+
+    def test_what_is_told_again_of_a_quarantined_market_makes_no_new_rule(
+        self, tmp_path: Path
+    ) -> None:
+        told = [(1, "T-1", "f-1", "open"), (2, "T-2", "f-2", "quarantined")]
+        found = self.publish(tmp_path, *told, (3, "T-2", "f-2", "open"))
+        assert found["TOY15"] == ("f-1", fee_fingerprint(FEE))
+
+    def test_a_rule_that_was_accepted_is_that_of_later_markets(self, tmp_path: Path) -> None:
+        told = [(1, "T-1", "f-1", "open"), (2, "T-2", "f-2", "quarantined")]
+        found = self.publish(tmp_path, *told, (3, "T-3", "f-2", "open"))
+        assert found["TOY15"] == ("f-2", fee_fingerprint(FEE))
 
 
 def wrong_key(kind: str) -> bytes:

@@ -15,12 +15,15 @@ from libs.common.venues import VENUES
 from libs.common.venues.messages import (
     BookSnapshot,
     ExchangeStatus,
+    Frame,
     Heartbeat,
     IndexValue,
     MarketFacts,
+    RejectReason,
     TopOfBook,
     Trade,
     VenueError,
+    reject,
 )
 from libs.common.venues.venue import Get, Venue
 from services.collector.observer import SUSPENDED_S, Observer, Plan
@@ -47,6 +50,18 @@ from tests.collector.toy_venue import (
     times_covered,
     watched,
 )
+
+
+class Newer(ToyFeed):
+    """A feed of which no text is understood, and none is a reason to connect anew."""
+
+    def __init__(self, name: str, *, reason: RejectReason = "unknown_type") -> None:
+        super().__init__(name, is_numbered=False)
+        self._reason = reason
+
+    def parse(self, text: str) -> Frame:
+        """Refuse."""
+        return Frame([reject(self._reason, text)])
 
 
 def spot_venue(**options: bool) -> Toy:
@@ -493,6 +508,37 @@ class TestWire:
         assert not run.hangups
         run.feed(Received(at(2), "toy.ws", 1, "{"))
         assert run.hangups[0].reason == "rejects"
+
+    def test_many_texts_that_are_not_understood_are_told_and_few_are_not(
+        self,
+    ) -> None:
+        run = Run(Toy(feeds=[Newer("toy.ws")]))
+        run.answer(-0.9, facts())
+        run.open(-0.8)
+        for number in range(10):
+            run.feed(Received(at(number / 10), "toy.ws", 1, "price_tier 7"))
+        assert not run.notices
+        run.feed(Received(at(2), "toy.ws", 1, "price_tier 8"))
+        run.feed(Received(at(3), "toy.ws", 1, "price_tier 9"))
+        (notice,) = run.notices
+        assert (notice.rule, notice.is_firing, notice.severity) == ("feed_unreadable", True, "warn")
+        assert notice.evidence.startswith("toy.ws: ") and notice.evidence.endswith("price_tier 8")
+        assert not run.hangups
+        run.until(650.0)
+        assert [n.is_firing for n in run.notices if n.rule == "feed_unreadable"] == [True, False]
+
+    def test_texts_too_large_are_told_like_those_that_are_not_understood(self) -> None:
+        run = watched()
+        for number in range(11):
+            run.feed(Oversized(at(1 + number / 100), "toy.ws", 1, "too long"))
+        assert [n.rule for n in run.notices if n.is_firing] == ["feed_unreadable"]
+
+    def test_one_text_of_another_version_of_the_protocol_is_told_at_once(self) -> None:
+        run = Run(Toy(feeds=[Newer("toy.ws", reason="unknown_schema")]))
+        run.answer(-0.9, facts())
+        run.open(-0.8)
+        run.feed(Received(at(1), "toy.ws", 1, "v 9"))
+        assert [n.rule for n in run.notices if n.is_firing] == ["feed_unreadable"]
 
     def test_a_pause_of_the_venue_is_told_once_and_its_end_too(self) -> None:
         run = Run()

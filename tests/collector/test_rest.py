@@ -127,8 +127,9 @@ def test_header_that_cannot_be_made_is_status_0(site: Site) -> None:
 class Counter:
     """A server in the loop of the test: targets and times of what it was asked."""
 
-    def __init__(self, statuses: list[int] | None = None) -> None:
-        """Answer with `statuses` first, then with 200."""
+    def __init__(self, statuses: list[int] | None = None, *, text: str = "x") -> None:
+        """Answer with `statuses` first, then with 200; with `text`."""
+        self._text = text
         self.asked: list[tuple[str, float]] = []
         self.signed: list[str | None] = []
         self._statuses = statuses or []
@@ -146,7 +147,7 @@ class Counter:
         self.signed.append(request.headers.get("X-Signed"))
         number = len(self.asked)
         status = self._statuses[number - 1] if number <= len(self._statuses) else 200
-        return web.Response(status=status, text="x")
+        return web.Response(status=status, text=self._text)
 
 
 def get(target: str, *, is_signed: bool = False, cost: float = 1.0) -> Get:
@@ -245,6 +246,15 @@ def test_a_venue_that_says_no_is_left_alone_for_a_while(status: int) -> None:
     assert again == "/again"
     # Jitter takes half of a wait at most.
     assert again_s - no_s >= 0.9 * PAUSE_FIRST_S / 2 / 5.0
+
+
+def test_a_page_instead_of_an_answer_is_left_alone_for_a_while() -> None:
+    server = Counter(text=" \n<!DOCTYPE html><html>Down for maintenance</html>")
+    server.then = lambda client, answer: client.ask(Fetch(get("/again")))
+    answers = asked(server, [Fetch(get("/a"))], 2, speed=5.0)
+    assert [answer.status for answer in answers] == [200, 200]
+    (_, page_s), (_, again_s) = server.asked[:2]
+    assert again_s - page_s >= 0.9 * PAUSE_FIRST_S / 2 / 5.0
 
 
 def test_an_answer_that_only_says_that_it_is_not_there_is_no_reason_to_wait() -> None:

@@ -5,7 +5,7 @@ import pytest
 from libs.common.events import Flag, SpotSnapshot
 from libs.common.venues.messages import BookSnapshot, IndexValue, TopOfBook, Trade
 from services.collector.observer import Observer, Plan
-from services.collector.traffic import Passed
+from services.collector.traffic import Passed, Received
 from tests.collector.toy_venue import Run, Toy, ToyFeed, at, book, change, facts, watched
 
 
@@ -82,6 +82,20 @@ class TestQuotes:
         run.until(6.0)
         assert "book" in [fetch.get.purpose for fetch in run.fetches]
 
+    def test_a_book_that_only_rest_shows_is_asked_for_at_each_tick(self) -> None:
+        run = Run()
+        run.answer(-0.9, facts())
+        run.until(0.0)
+        for second in range(8):
+            run.fetches.clear()
+            run.answer(second + 0.05, book(bid=4_900 - 10 * second), purpose="book", subject="T-1")
+            run.until(second + 1.0)
+            assert "book" in [fetch.get.purpose for fetch in run.fetches], second
+        found = run.quotes()
+        assert [found[float(n)].yes_bids_price_e4[0] for n in range(1, 9)] == [
+            4_900 - 10 * n for n in range(8)
+        ]
+
     def test_a_ghost_by_rest_is_not_taken_for_a_book(self) -> None:
         run = Run()
         run.answer(-0.9, facts())
@@ -116,6 +130,28 @@ class TestSpot:
         observer = Observer(plan, start_ns=-1, born_ns=at(-0.5))
         found = [i for s in range(5) for i in observer.handle(Passed(at(s))).instants]
         assert not [e for i in found for events in i.events.values() for e in events]
+
+    def test_an_index_that_bears_the_products_name_breaks_no_trades(self) -> None:
+        run = Run(
+            Toy(
+                "spot",
+                feeds=[
+                    ToyFeed("spot.ws", is_numbered=False),
+                    ToyFeed("spot.index", carries="index", is_numbered=False),
+                ],
+                products={"BTC-USD": "BTC-USD"},
+            )
+        )
+        run.open(-0.9, "spot.ws")
+        run.open(-0.9, "spot.index", 2)
+        for second in range(4):
+            told = BookSnapshot("BTC-USD", [(99.0, 2.0)], [(101.0, 3.0)])
+            trade = Trade("BTC-USD", str(second), 100.0, 1.0, "buy")
+            run.hear(second - 0.5, told, trade, feed="spot.ws")
+            if second == 2:
+                run.feed(Received(at(1.6), "spot.index", 2, "{"))
+            run.until(float(second))
+        assert [run.spots()[float(n)].taker_buy_volume for n in range(1, 4)] == [1.0, 1.0, 1.0]
 
     @pytest.mark.parametrize("mid", [60_000.0, 140_000.0])
     def test_an_implausible_mid_is_refused_until_it_stays(self, mid: float) -> None:
