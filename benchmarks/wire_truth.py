@@ -61,6 +61,9 @@ class Checked:
     """Rows that stand where a gap says that nothing was seen."""
     resolutions: int = 0
     resolutions_wrong: int = 0
+    settlements: int = 0
+    settlements_wrong: int = 0
+    """Prices at which markets were settled; a result without one is not among them."""
     strikes: int = 0
     strikes_wrong: int = 0
     gaps: Counter[str] = field(default_factory=Counter)
@@ -88,10 +91,12 @@ def check_truth(
     series: frozenset[str],
     products: frozenset[str],
     settle_s: int,
+    polled: frozenset[str] = frozenset(),
     is_calm: Callable[[int], bool] | None = None,
 ) -> Checked:
     """Compare; the first `settle_s` seconds of the recording are left out (it was starting).
 
+    `polled` venues are up while they answer by REST, others while their feeds can be observed.
     `is_calm` tells of a tick whether the machine was ours then.
     """
     rows, gaps, found = _recorded(root)
@@ -135,8 +140,9 @@ def check_truth(
             # A market that nobody knew of is missing with its series.
             series_gaps = gaps.get(life["series"], []) if row is None and life else []
             own += [(a - since_ns, b, reason) for a, b, reason in series_gaps]
+            is_up = line["rest_up" if venue in polled else "up"][venue]
             for one in judged:
-                _judge(one, row, (name, ts_ns), line["up"][venue], recent[name], own, faults)
+                _judge(one, row, (name, ts_ns), is_up, recent[name], own, faults)
     _check_facts(root, lives, series, found)
     return found
 
@@ -235,7 +241,13 @@ def _check_facts(
     for event in Archive(root).scan(kinds, end_ns=TIME_MAX_NS):
         if isinstance(event, Resolution):
             found.resolutions += 1
-            found.resolutions_wrong += lives.get(event.market, {}).get("result") != event.result
+            life = lives.get(event.market, {})
+            found.resolutions_wrong += life.get("result") != event.result
+            if event.settlement_usd is not None:
+                found.settlements += 1
+                found.settlements_wrong += not _is_price(
+                    event.settlement_usd, life.get("settlement_usd")
+                )
         elif isinstance(event, Market) and event.status == "approximate":
             continue  # our own reading, where the venue tells none, and marked as such
         elif isinstance(event, Market) and event.strike_usd is not None:
@@ -243,9 +255,14 @@ def _check_facts(
     for name, strike in strikes.items():
         true = lives.get(name, {}).get("strike_usd")
         found.strikes += 1
-        if true is None or abs(true - strike) > 1e-6 * strike:
+        if not _is_price(strike, true):
             found.strikes_wrong += 1
             found.examples.append(f"strike of {name}: {strike}, true {true}")
+
+
+def _is_price(told: float, true: float | None) -> bool:
+    """Tell whether a price is the true one, as exactly as venues tell it."""
+    return true is not None and abs(true - told) <= 1e-6 * told
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from benchmarks.wire_faults import (
     EQUALITY_MIN,
     FAULT_EVERY_S,
     MEMORY_GROWTH_MAX,
+    NEVER,
     record,
 )
 from services.console.verification import verify
@@ -23,7 +24,6 @@ from services.simulator.faults import FAULTS
 
 SECONDS, SPEED, EVERY_S = 120.0, 8.0, 40.0
 SOAK_SECONDS, SOAK_SPEED = 1_800.0, 20.0
-NEVER = ("unexplained", "duplicates", "doubled", "wrong", "strikes_wrong", "resolutions_wrong")
 UP_MIN = 500
 """Ticks that a run must have seen to say anything."""
 
@@ -37,7 +37,7 @@ def is_sound(found: dict[str, Any], folder: Path) -> None:
     """Hold a run to what must be true on any machine."""
     assert found["exit_code"] == 0
     assert [line for line in lines(folder / "collector.log") if line["level"] == "error"] == []
-    assert found["up"] > UP_MIN and found["strikes"] > 0
+    assert found["up"] > UP_MIN and found["strikes"] > 0 and found["settlements"] > 0
     for count in NEVER:
         assert found[count] == 0, (count, found["examples"])
     verdict = verify(folder / "data")
