@@ -17,6 +17,7 @@ MARKET_QUARANTINED = "market_quarantined"
 MARKET_CHANGED = "market_changed"
 CHAIN_BROKEN = "chain_broken"
 CLOCK_OFFSET = "clock_offset"
+FEED_UNREADABLE = "feed_unreadable"
 VENUE_DARK = "venue_dark"
 VENUE_PAUSED = "venue_paused"
 VENUE_REFUSED = "venue_refused"
@@ -26,6 +27,7 @@ RULES: dict[str, Severity] = {
     MARKET_CHANGED: "warn",
     CHAIN_BROKEN: "warn",
     CLOCK_OFFSET: "page",
+    FEED_UNREADABLE: "warn",
     VENUE_DARK: "page",
     VENUE_PAUSED: "info",
     VENUE_REFUSED: "warn",
@@ -47,6 +49,7 @@ LAST_S = {
     MARKET_QUARANTINED: 3_600,
     MARKET_CHANGED: 3_600,
     CHAIN_BROKEN: 3_600,
+    FEED_UNREADABLE: 600,
     VENUE_REFUSED: 600,
 }
 """Seconds behind the last sign of it at which a trouble is over by itself: a market that is long

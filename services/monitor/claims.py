@@ -69,6 +69,7 @@ RULES_OF_OTHERS: tuple[str, ...] = (
     "market_changed",
     "chain_broken",
     "clock_offset",
+    "feed_unreadable",
     "venue_dark",
     "venue_paused",
     "venue_refused",
