@@ -61,6 +61,10 @@ MEMORY_GROWTH_MAX = 1.15
 """Resident memory at the end over that a third into the run: Python's arenas breathe by some
 percent, a leak of one kB a message would be far beyond."""
 
+LATE_SHARE_MAX = 0.05
+"""Ticks that could not be judged because the simulator was late itself; more, and a run says
+nothing."""
+
 COVERAGE_MIN, EQUALITY_MIN = 0.999, 0.9999
 
 STOLEN_S_MIN, STOLEN_LOOK_S, STOLEN_BEHIND_S = 0.03, 0.05, 0.25
@@ -326,6 +330,7 @@ def main() -> None:
         and found["equality"] >= EQUALITY_MIN
         and all(found[count] == 0 for count in ("exit_code", *NEVER))
         and found["memory_growth"] <= MEMORY_GROWTH_MAX
+        and found["late"] <= LATE_SHARE_MAX * found["ticks"]
     )
     sys.exit(0 if kept else 1)
 
