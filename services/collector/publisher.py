@@ -50,14 +50,18 @@ class Publisher:
         self._seal(self.position_ns)
 
     def _begin(self, archive: Archive) -> None:
-        """Let each underlying that has no tick yet begin behind all that is known already."""
-        if all(outbox.last_tick_ns >= 0 for outbox in self._outboxes.values()):
+        """Let each underlying that was never streamed begin behind all that is known already.
+
+        One whose counter was damaged and removed has begun where its journals do: readers wait for
+        such a word.
+        """
+        if all(outbox.begin_ns >= 0 for outbox in self._outboxes.values()):
             return
         span_ns = archive.span_ns()
         newest_ns = span_ns[1] if span_ns else 0
         for outbox in self._outboxes.values():
-            if outbox.last_tick_ns < 0:
-                outbox.begin(newest_ns)
+            first = next(outbox.journalled(), None) if outbox.begin_ns < 0 else None
+            outbox.begin(newest_ns if first is None else first.event.ts_ns - 1)
 
     @property
     def position_ns(self) -> int:

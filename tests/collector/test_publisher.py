@@ -7,8 +7,8 @@ import pytest
 from libs.common.archive import HOUR_NS, TIME_MAX_NS, Archive
 from libs.common.events import Alert, SpotSnapshot, Tick, event_id
 from libs.common.reader import OrderedReader
-from libs.common.service import begin_ns
-from libs.common.stream_writer import StreamWriter
+from libs.common.service import begin_ns, underlyings
+from libs.common.stream_writer import StreamWriter, counter_path
 from libs.common.streams import stream_name
 from services.collector.instants import Instant
 from services.collector.publisher import Lag, Publisher
@@ -89,6 +89,19 @@ def test_a_reader_finds_nothing_lost_in_the_first_numbers_behind_an_archive(
     assert shape(found) == shape(streamed(bus, BTC))
     assert found[0].seq > 1, "the archive's numbers are not counted on from: nothing is tested"
     assert list(Archive(tmp_path / "data").scan({Alert: 0}, end_ns=TIME_MAX_NS)) == []
+
+
+def test_a_counter_that_was_removed_stops_no_reader(tmp_path: Path) -> None:
+    Publisher(context(tmp_path), [BTC]).publish(spots(T0, T0 + 1))
+    path = counter_path(tmp_path, writer="collector", kind="snapshots", underlying=BTC)
+    path.unlink()  # as the error about a damaged one says
+    bus = stage.Bus()
+    publisher = Publisher(context(tmp_path, bus), [BTC])
+    assert underlyings(tmp_path, writer="collector", kind="snapshots") == [BTC]
+    assert publisher.position_ns == T0 + 1
+    assert begin_ns(tmp_path, "collector", "snapshots", BTC) == T0 - 1
+    publisher.publish(spots(T0 + 1, T0 + 2))
+    assert streamed(bus, BTC)[-1].seq == 6
 
 
 def test_what_lies_at_or_before_the_position_is_not_written_again(tmp_path: Path) -> None:
