@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 RUN := .venv/bin/python
 STAMP := .venv/.installed
+# One more than there are processors: the longest tests wait for a clock.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 LOCKED := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --python-version 3.11
 COMPILE := .venv/bin/uv pip compile pyproject.toml $(LOCKED)
 # Images take the versions that were tested, and of those only what they import.
@@ -32,7 +34,7 @@ demo: setup  ## the whole loop on simulated data, about three minutes
 	@.venv/bin/hawk demo
 
 test: setup  ## all tests
-	@$(RUN) -m pytest -n 2 --maxschedchunk 16
+	@$(RUN) -m pytest -n $(WORKERS) --maxschedchunk 16
 
 test-compose: setup  ## the containers: built, started, broken, searched; needs Docker, minutes
 	@$(RUN) -m pytest -m compose tests/compose
