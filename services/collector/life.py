@@ -115,8 +115,8 @@ def fee_fingerprint(fee: FeeSchedule | None) -> str:
 def merged(old: MarketFacts, new: MarketFacts) -> MarketFacts:
     """Return `old` with what `new` tells; a strike gives way only to an equally good source.
 
-    What two sources tell of one strike, rounded by one of them, is no other strike: the first that
-    was told stays, because orders were made on it.
+    A strike that is told again rounded is no other strike: the first that was told stays, because
+    orders were made on it.
 
     >>> merged(MarketFacts("m", strike_usd=1.0), MarketFacts("m", result="yes")).strike_usd
     1.0
@@ -131,9 +131,7 @@ def merged(old: MarketFacts, new: MarketFacts) -> MarketFacts:
         and (value := getattr(new, name)) is not None
     }
     if new.strike_usd is not None and (old.strike_usd is None or not _is_worse(old, new)):
-        is_same = old.strike_usd is not None and not is_equal_source(old, new)
-        is_same = is_same and abs((old.strike_usd or 0.0) - new.strike_usd) <= ROUNDED_USD
-        strike_usd = old.strike_usd if is_same else new.strike_usd
+        strike_usd = old.strike_usd if _is_same_strike(old, new) else new.strike_usd
         told |= {"strike_usd": strike_usd, "strike_trust": new.strike_trust}
     return msgspec.structs.replace(old, **told)
 
@@ -142,9 +140,17 @@ def _is_worse(old: MarketFacts, new: MarketFacts) -> bool:
     return new.strike_trust > old.strike_trust
 
 
-def is_equal_source(old: MarketFacts, new: MarketFacts) -> bool:
-    """Tell whether both strikes come from sources that are trusted alike."""
-    return new.strike_trust == old.strike_trust
+def is_other_strike(old: MarketFacts, new: MarketFacts) -> bool:
+    """Tell whether a source that is trusted alike tells another strike now."""
+    return new.strike_trust == old.strike_trust and not _is_same_strike(old, new)
+
+
+def _is_same_strike(old: MarketFacts, new: MarketFacts) -> bool:
+    """Tell whether a strike that was told (not our own reading) is told again, as one rounds it."""
+    before, after = old.strike_usd, new.strike_usd
+    if before is None or after is None or old.strike_trust >= APPROXIMATE:
+        return False
+    return abs(after - before) <= ROUNDED_USD
 
 
 def market_event(venue: str, life: Life, ts_ns: int) -> Market | None:

@@ -25,7 +25,7 @@ from services.collector.life import (
     Life,
     differs,
     fee_fingerprint,
-    is_equal_source,
+    is_other_strike,
     market_event,
     merged,
     remembered,
@@ -308,7 +308,7 @@ class Markets:
         for attribute in ("strike_usd", "close_ns", "comparator", "rule", "fingerprint", "result"):
             before, after = getattr(life.facts, attribute), getattr(new, attribute)
             is_change = before is not None and after is not None and before != after
-            if is_change and (attribute != "strike_usd" or is_equal_source(life.facts, new)):
+            if is_change and (attribute != "strike_usd" or is_other_strike(life.facts, new)):
                 self._notice(life, MARKET_CHANGED, f"{attribute} {before} -> {after}")
 
     def _judge(self, life: Life) -> None:

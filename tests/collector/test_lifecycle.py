@@ -68,10 +68,19 @@ class TestSaying:
         markets = toy()
         exact = {"strike_usd": 89_299.0560483538, "strike_trust": 1}
         assert markets.learn(facts(**exact), at(1))
-        assert markets.learn(MarketFacts("T-1", strike_usd=89_299.06), at(2)) == []
-        (told,) = said(markets.learn(MarketFacts("T-1", strike_usd=89_299.07), at(3)))
+        for second in (2, 3):  # a listing tells it each minute
+            assert markets.learn(MarketFacts("T-1", strike_usd=89_299.06), at(second)) == []
+        assert rules(markets) == []
+        (told,) = said(markets.learn(MarketFacts("T-1", strike_usd=89_299.07), at(4)))
         assert told.strike_usd == 89_299.07
         assert rules(markets) == ["market_changed"]
+
+    def test_our_own_reading_gives_way_to_a_strike_however_near(self) -> None:
+        markets = toy()
+        seen = {"strike_usd": 89_299.056, "strike_trust": APPROXIMATE}
+        assert said(markets.learn(facts(**seen), at(1)))[0].status == "approximate"
+        (told,) = said(markets.learn(MarketFacts("T-1", strike_usd=89_299.06), at(2)))
+        assert (told.strike_usd, told.status) == (89_299.06, "open")
 
     def test_what_is_told_again_is_not_said_again(self) -> None:
         markets = toy()
