@@ -40,7 +40,7 @@ WORKERS = 4
 
 PAUSE_FIRST_S, PAUSE_S_MAX = 1.0, 60.0
 PAUSED_STATUSES = (403, 418, 425, 429, 500, 502, 503, 504)
-PAGE_BEGIN_LENGTH = 100
+OK, PAGE_BEGIN_LENGTH = 200, 100
 """In so much of a text an HTML page shows itself: a venue in trouble sends one with status 200."""
 
 Headers = Callable[[Get], Mapping[str, str]]
@@ -96,7 +96,7 @@ class Rest:
         )
         now_ns = self._clock.at(time.time_ns())
         self._hear(Answered(now_ns, get, status, text, sent_ns, venue_ns))
-        is_page = text[:PAGE_BEGIN_LENGTH].lstrip().startswith("<")
+        is_page = status == OK and text[:PAGE_BEGIN_LENGTH].lstrip().startswith("<")
         return status != 0 and status not in PAUSED_STATUSES and not is_page
 
 

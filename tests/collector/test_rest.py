@@ -264,6 +264,13 @@ def test_an_answer_that_only_says_that_it_is_not_there_is_no_reason_to_wait() ->
     assert sorted(answer.status for answer in answers) == [200, 400, 404, 404]
 
 
+def test_a_page_that_only_says_that_it_is_not_there_is_no_reason_to_wait_either() -> None:
+    server = Counter([404, 404, 404], text="<html>Not found</html>")
+    server.then = lambda client, answer: client.ask(Fetch(get("/again")))
+    answers = asked(server, [Fetch(get("/a"))], 3, speed=0.001)
+    assert [answer.status for answer in answers] == [404, 404, 404]
+
+
 def test_what_is_urgent_goes_first() -> None:
     server = Counter()
     fetches = [Fetch(get(f"/{n}")) for n in range(8)] + [Fetch(get("/now"), is_urgent=True)]
