@@ -163,7 +163,9 @@ def _salvage(text: str) -> list[Message]:
     try:
         whole = _ANY.decode(text)
     except (ValueError, RecursionError):
-        return [reject("malformed", text), _IN_DOUBT]
+        # A word of the server ("INVALID OPERATION") is no event that was cut.
+        is_cut = text.lstrip()[:1] in ("{", "[")
+        return [reject("malformed", text), *([_IN_DOUBT] if is_cut else [])]
     parts = whole if isinstance(whole, list) else [whole]
     if len(parts) > PARTS_MAX:
         return [reject("too_large", text), _IN_DOUBT]
