@@ -89,7 +89,11 @@ class Switch(NamedTuple):
 
     def holds(self, ns: int) -> bool:
         """Tell whether the fault is on at an instant."""
-        return self.on_ns <= ns and (self.off_ns is None or ns < self.off_ns)
+        return self.on_ns <= ns and not self.is_over(ns)
+
+    def is_over(self, ns: int) -> bool:
+        """Tell whether the fault has gone off by an instant."""
+        return self.off_ns is not None and self.off_ns <= ns
 
 
 class Board:
@@ -135,9 +139,8 @@ class Board:
     def _forget(self, now_ns: int) -> None:
         """Put aside what is long over, and keep of it what decides the life of markets."""
         since_ns = now_ns - round(KEPT_S * NS_PER_S)
-        is_over = [s.off_ns is not None and s.off_ns < since_ns for s in self.switches]
-        over = [s for s, is_so in zip(self.switches, is_over, strict=True) if is_so]
-        self.switches = [s for s, is_so in zip(self.switches, is_over, strict=True) if not is_so]
+        over = [s for s in self.switches if s.is_over(since_ns)]
+        self.switches = [s for s in self.switches if not s.is_over(since_ns)]
         self._past += [s for s in over if s.name in REMEMBERED]
 
     def was_on(self, name: str, venue: str, ns: int) -> bool:
